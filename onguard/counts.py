@@ -164,8 +164,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def to_wire(counts: Counts) -> CountsWire:
     """Flatten for travel."""
-    fields: dict[str, Any] = {f.name: getattr(counts, f.name) for f in dataclasses.fields(counts)}
-    return CountsWire(**{k: v.ravel().tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()})
+    values = {f.name: getattr(counts, f.name) for f in dataclasses.fields(counts)}
+    fields: dict[str, Any] = {k: v.ravel().tolist() if isinstance(v, np.ndarray) else v for k, v in values.items()}
+    return CountsWire(**fields)
 
 
 def from_wire(wire: CountsWire, profile: Profile) -> Counts:
