@@ -1,5 +1,7 @@
 """Decisions: what acts, what holds, what is said once, what survives a restart."""
 
+import itertools
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -165,4 +167,4 @@ def test_over_any_history_the_limits_hold_and_unknown_never_acts(history: list[t
             acted.append((now, verdict.action))
         assert sum(1 for at, _ in acted if at > now - DAY_S) <= 2
         trained = [at for at, action in acted if action is Action.RETRAIN]
-        assert all(later - earlier >= DAY_S for earlier, later in zip(trained, trained[1:], strict=False))
+        assert all(later - earlier >= DAY_S for earlier, later in itertools.pairwise(trained))
