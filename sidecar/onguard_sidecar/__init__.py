@@ -1,0 +1,1 @@
+"""The sidecar: the wire passes and copies traffic, the analyst counts the copies."""

@@ -1,0 +1,173 @@
+"""
+How exchanges travel from the wire to the analyst: datagrams over a Unix SOCK_SEQPACKET socket.
+
+A *batch* holds whole records; a record too large for one datagram goes as numbered *fragments*. The socket keeps
+order and boundaries, so a fragment that does not continue the one before means that something was lost: the
+unfinished message is given up and counted.
+
+All integers are little-endian; both ends run on one machine.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from onguard_sidecar.exchange import Exchange
+
+DATAGRAM_MAX: Final = 60_000
+"""Bytes of one datagram: far below the socket's default buffer (about 208 KiB), so that several fit."""
+MESSAGE_MAX: Final = 4 << 20
+"""Bytes of one fragmented record: two bodies and two heads at their caps are less."""
+
+_BATCH: Final = b"OGB1"
+_FRAGMENT: Final = b"OGF1"
+_RECORD: Final = struct.Struct("<qqqqqqqqqIIII")
+"""The nine integers of an Exchange, then the lengths of its four byte strings."""
+_LENGTH: Final = struct.Struct("<I")
+_PART: Final = struct.Struct("<QIII")
+"""Message number, fragment number, fragments in all, bytes in all."""
+_INTEGERS: Final = 9
+RECORD_IN_BATCH_MAX: Final = DATAGRAM_MAX - len(_BATCH) - _LENGTH.size
+_PART_PAYLOAD: Final = DATAGRAM_MAX - len(_FRAGMENT) - _PART.size
+
+
+class HandoverError(ValueError):
+    """A datagram is not what the wire sends."""
+
+
+def encode(exchange: Exchange) -> bytes:
+    """One record."""
+    parts = exchange[_INTEGERS:]
+    return b"".join((_RECORD.pack(*exchange[:_INTEGERS], *map(len, parts)), *parts))
+
+
+def decode(record: bytes) -> Exchange:
+    """
+    Inverse of :func:`encode`.
+
+    Raises:
+        HandoverError: if the lengths do not add up.
+    """
+    if len(record) < _RECORD.size:
+        raise HandoverError(f"expected a record of at least {_RECORD.size} bytes, got {len(record)}")
+    fields = _RECORD.unpack_from(record)
+    lengths = fields[_INTEGERS:]
+    if _RECORD.size + sum(lengths) != len(record):
+        raise HandoverError(f"expected a record of {_RECORD.size + sum(lengths)} bytes, got {len(record)}")
+    parts, at = [], _RECORD.size
+    for length in lengths:
+        parts.append(record[at : at + length])
+        at += length
+    return Exchange(*fields[:_INTEGERS], *parts)
+
+
+def batch(records: Iterable[bytes]) -> bytes:
+    """
+    One datagram of whole records; the caller keeps it within ``DATAGRAM_MAX``.
+
+    >>> len(batch([b"", b"xy"]))
+    14
+    """
+    parts = [_BATCH]
+    for record in records:
+        parts += (_LENGTH.pack(len(record)), record)
+    return b"".join(parts)
+
+
+def size_in_batch(record: bytes) -> int:
+    """Bytes that a record adds to a batch."""
+    return _LENGTH.size + len(record)
+
+
+def fragments(record: bytes, message: int) -> list[bytes]:
+    """Datagrams of one large record; ``message`` numbers it uniquely on its connection."""
+    total = -(-len(record) // _PART_PAYLOAD)
+    return [
+        _FRAGMENT
+        + _PART.pack(message, number, total, len(record))
+        + record[number * _PART_PAYLOAD : (number + 1) * _PART_PAYLOAD]
+        for number in range(total)
+    ]
+
+
+class Receiver:
+    """
+    Reassembly for one connection. Pure: datagrams in, exchanges out.
+
+    Attributes:
+        lost: fragmented messages given up because a part was missing.
+    """
+
+    def __init__(self) -> None:
+        self.lost = 0
+        self._parts: list[bytes] = []
+        self._expected: tuple[int, ...] | None = None
+        self._given_up: int | None = None
+
+    def feed(self, datagram: bytes) -> list[Exchange]:
+        """
+        Exchanges that this datagram completes.
+
+        Raises:
+            HandoverError: the datagram is malformed; nothing of it was taken.
+        """
+        kind = datagram[:4]
+        if kind == _BATCH:
+            self._give_up()
+            return [decode(record) for record in _records(datagram)]
+        if kind == _FRAGMENT:
+            return self._fragment(datagram)
+        raise HandoverError(f"expected a batch or a fragment, got {len(datagram)} bytes of another kind")
+
+    def _fragment(self, datagram: bytes) -> list[Exchange]:
+        start = len(_FRAGMENT) + _PART.size
+        if len(datagram) < start:
+            raise HandoverError(f"expected a fragment of at least {start} bytes, got {len(datagram)}")
+        header = _PART.unpack_from(datagram, len(_FRAGMENT))
+        if header[1] == 0:
+            self._begin(header)
+        elif header != self._expected:
+            self._give_up()
+            self._skip(header[0])
+            return []
+        self._parts.append(datagram[start:])
+        return self._finish(header)
+
+    def _begin(self, header: tuple[int, ...]) -> None:
+        self._give_up()
+        message, _, total, size = header
+        if not (size <= MESSAGE_MAX and (total - 1) * _PART_PAYLOAD < size <= total * _PART_PAYLOAD):
+            self._given_up = message
+            raise HandoverError(f"expected a message of at most {MESSAGE_MAX} bytes, got {size} in {total} fragments")
+
+    def _finish(self, header: tuple[int, ...]) -> list[Exchange]:
+        message, number, total, size = header
+        if number + 1 < total:
+            self._expected = (message, number + 1, total, size)
+            return []
+        record, self._parts, self._expected = b"".join(self._parts), [], None
+        return [decode(record)]
+
+    def _give_up(self) -> None:
+        """Forget the unfinished message."""
+        if self._expected is not None:
+            self._skip(self._expected[0])
+        self._parts, self._expected = [], None
+
+    def _skip(self, message: int) -> None:
+        if message != self._given_up:
+            self._given_up = message
+            self.lost += 1
+
+
+def _records(datagram: bytes) -> Iterator[bytes]:
+    at, end = len(_BATCH), len(datagram)
+    while at < end:
+        if at + _LENGTH.size > end:
+            raise HandoverError(f"expected a record length at byte {at}, got the end")
+        (length,) = _LENGTH.unpack_from(datagram, at)
+        at += _LENGTH.size
+        if at + length > end:
+            raise HandoverError(f"expected {length} bytes at byte {at}, got {end - at}")
+        yield datagram[at : at + length]
+        at += length
