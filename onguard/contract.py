@@ -118,6 +118,10 @@ EPOCH_S: Final = 5
 EPOCH_RING: Final = 64
 """Epochs that a sidecar keeps; /counts serves the last 60 closed ones."""
 EPOCHS_SERVED: Final = 60
+CONNECTION_REQUESTS: Final = 8
+"""A client connection is judged as a unit of its arm by its first so many inference requests."""
+CONNECTION_SETTLE_EPOCHS: Final = 2
+"""A connection's verdict may still change so many epochs after the one it opened in; older rows are final."""
 LATENCY_SLOTS: Final = 4
 """Latency objectives per ModelDeployment, each with a column of its own in an epoch."""
 SCRAPE_S: Final = 15

@@ -105,10 +105,16 @@ class CountsWire(msgspec.Struct, frozen=True, kw_only=True):
 
 class Epoch(msgspec.Struct, frozen=True, array_like=True):
     """
-    One closed wall-clock epoch of 5 s on one pod; the wire keeps it.
+    One closed wall-clock epoch of 5 s on one pod; the wire keeps it. Only inference requests are in it.
 
-    ``slow`` has one column a latency objective. ``connections``, ``connection_bad`` and ``connection_slow`` are
-    the arm's units: new client connections, each once, bad = share of its first requests (fixed point UNIT).
+    A request is in ``requests`` and in its columns of ``slow`` (one a latency objective) once: when it ends or when it
+    is still in flight at the largest bound, whichever is first. One that was judged in flight and then ends as an
+    error is in ``errors`` and ``requests`` of that later epoch as well, so that ``errors <= requests`` always.
+
+    ``connections``, ``connection_bad`` and ``connection_slow`` are the arm's units: each client connection once, in
+    the epoch of its first inference request. It is bad (slow) with weight ``contract.UNIT`` if any of its first
+    ``contract.CONNECTION_REQUESTS`` inference requests was. These two columns are final
+    ``contract.CONNECTION_SETTLE_EPOCHS`` epochs after the epoch has closed; the others as soon as it has.
     """
 
     id: int
