@@ -126,6 +126,13 @@ LATENCY_SLOTS: Final = 4
 """Latency objectives per ModelDeployment, each with a column of its own in an epoch."""
 SCRAPE_S: Final = 15
 
+# --- wire formats ------------------------------------------------------------------------------------------
+PROTOCOL_AUTO: Final = "auto"
+PROTOCOL_KSERVE_V1: Final = "kserve-v1"
+PROTOCOL_OPEN_INFERENCE_V2: Final = "open-inference-v2"
+PROTOCOLS: Final = (PROTOCOL_AUTO, PROTOCOL_KSERVE_V1, PROTOCOL_OPEN_INFERENCE_V2)
+"""Values of ``spec.traffic.ports[].protocol``."""
+
 # --- conditions of a ModelDeployment ---------------------------------------------------------------------------
 CONDITION_READY: Final = "Ready"
 CONDITION_TARGET_FOUND: Final = "TargetFound"
@@ -165,8 +172,14 @@ METRIC_MODEL_THREADS: Final = "onguard_model_threads"
 METRIC_MODEL_OPEN_FDS: Final = "onguard_model_open_fds"
 METRIC_MODEL_CPU_LIMIT: Final = "onguard_model_cpu_limit_cores"
 METRIC_MODEL_MEMORY_LIMIT: Final = "onguard_model_memory_limit_bytes"
+METRIC_SERIES_DROPPED: Final = "onguard_series_dropped"
+"""Series that the cap on series per pod left out of this page."""
+METRIC_DECODE_ERRORS: Final = "onguard_decode_internal_errors_total"
+METRIC_COLUMNS: Final = "onguard_columns_total"
+"""Columns of decoded requests that do not fit the reference; label ``kind``: missing, extra, coerced."""
 METRIC_SIDECAR_INFO: Final = "onguard_sidecar_info"
 METRIC_SIDECAR_CONFIG_ERROR: Final = "onguard_sidecar_config_error"
+METRIC_PROFILE_ERROR: Final = "onguard_sidecar_profile_error"
 METRIC_SIDECAR_CPU: Final = "onguard_sidecar_cpu_seconds_total"
 METRIC_SIDECAR_MEMORY: Final = "onguard_sidecar_memory_bytes"
 # operator

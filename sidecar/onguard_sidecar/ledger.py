@@ -38,6 +38,7 @@ ANALYST_ACCOUNT: Final = (
     "analysed",
     "undecodable_no_decoder", "undecodable_bad_json", "undecodable_bad_shape", "undecodable_bad_utf8",
     "undecodable_too_large", "undecodable_too_deep", "undecodable_unsupported_encoding", "undecodable_mismatch",
+    "undecodable_response", "undecodable_internal",
     "duplicate", "probe",
 )  # fmt: skip
 """Each exchange that the analyst received is counted in exactly one of these, before the connection that it came by
