@@ -1,0 +1,1 @@
+"""The operator and the gate: two processes, one image."""

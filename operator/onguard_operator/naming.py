@@ -31,13 +31,13 @@ def _with_suffix(name: str, suffix: str) -> str:
     return name[: MAX_NAME - len(suffix) - len(mark)].rstrip("-.") + mark + suffix
 
 
-def sidecar_config(model_deployment: str) -> str:
+def sidecar_config_name(model_deployment: str) -> str:
     """
     ConfigMap that both containers of a sidecar mount.
 
-    >>> sidecar_config("churn")
+    >>> sidecar_config_name("churn")
     'churn-onguard'
-    >>> len(sidecar_config("x" * 200))
+    >>> len(sidecar_config_name("x" * 200))
     63
     """
     return _with_suffix(model_deployment, "-onguard")
@@ -58,14 +58,14 @@ def good_revision(model_deployment: str, revision: str) -> str:
     return _with_suffix(model_deployment, f"-onguard-{revision}")
 
 
-def decision(model_deployment: str, uid: str, episode: str) -> str:
+def decision(model_deployment: str, name_hash: str) -> str:
     """
-    Name the Decision about one episode of one ModelDeployment.
+    Decision about one breach; ``name_hash`` tells breaches apart (``onguard.decide.short_hash``).
 
-    >>> decision("churn", "u-1", "7f3a:release:0")
-    'churn-d569ea14e1'
+    >>> decision("churn", "0123456789")
+    'churn-0123456789'
     """
-    return _with_suffix(model_deployment, f"-{digest(uid, episode)}")
+    return _with_suffix(model_deployment, f"-{name_hash}")
 
 
 def retrain_job(decision_name: str) -> str:

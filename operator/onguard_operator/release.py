@@ -27,7 +27,7 @@ class Standing(StrEnum):
     """What is known of a revision."""
 
     ASSUMED_GOOD = "AssumedGood"
-    CANDIDATE = "Candidate"
+    CANDIDATE = "Baking"
     GOOD = "Good"
     BAD = "Bad"
 

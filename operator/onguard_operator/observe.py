@@ -1,0 +1,174 @@
+"""Everything that one visit looks at, read live and in parallel, as one frozen value."""
+
+import asyncio
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from onguard import contract
+from onguard.spec import Spec
+from onguard_operator import naming, release
+from onguard_operator.cluster import Cluster, ForbiddenError, Kind
+from onguard_operator.objects import (
+    Object,
+    controller_of,
+    is_owned_by,
+    is_terminating,
+    labels_of,
+    name_of,
+    namespace_of,
+    selects,
+    uid_of,
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Observed:
+    """
+    The state of the cluster around one ModelDeployment.
+
+    Attributes:
+        replica_sets: those of the target.
+        pods: those of the target, and of the baseline arm; terminating ones too.
+        contents: digest by name of each ConfigMap that a template names.
+        good_templates: our ControllerRevisions, oldest first.
+        decisions: about this ModelDeployment (by uid), oldest first.
+        may_restart: whether the operator may patch the target.
+        may_retrain: whether the operator may create Jobs.
+    """
+
+    mdep: Object
+    spec: Spec
+    namespace: Object | None = None
+    target: Object | None = None
+    replica_sets: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    services: Sequence[Object] = ()
+    slices: Sequence[Object] = ()
+    profile_map: Object | None = None
+    sidecar_map: Object | None = None
+    contents: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    cron_job: Object | None = None
+    good_templates: Sequence[Object] = ()
+    decisions: Sequence[Object] = ()
+    jobs: Sequence[Object] = ()
+    baseline: Object | None = None
+    may_restart: bool = True
+    may_retrain: bool = True
+
+    @property
+    def name(self) -> str:
+        """Name of the ModelDeployment."""
+        return name_of(self.mdep)
+
+    @property
+    def uid(self) -> str:
+        """Uid of the ModelDeployment."""
+        return uid_of(self.mdep)
+
+    @property
+    def template(self) -> Object | None:
+        """Pod template of the target."""
+        return self.target["spec"]["template"] if self.target else None
+
+    @property
+    def live_pods(self) -> Sequence[Object]:
+        """Pods that nobody has deleted and that have not ended."""
+        over = ("Succeeded", "Failed")
+        return [p for p in self.pods if not is_terminating(p) and (p.get("status") or {}).get("phase") not in over]
+
+    @property
+    def model_pods(self) -> Sequence[Object]:
+        """Live pods of the target itself, without other arms."""
+        return [pod for pod in self.live_pods if contract.LABEL_ARM not in labels_of(pod)]
+
+
+async def observe(cluster: Cluster, mdep: Object, spec: Spec) -> Observed:
+    """
+    Read the world around ``mdep``.
+
+    Raises:
+        ClusterError: if something that must be readable is not; an absent object is part of the picture.
+    """
+    space = namespace_of(mdep)
+    mark = {contract.LABEL_MODEL_DEPLOYMENT: name_of(mdep)}
+    target = await cluster.find(Kind.DEPLOYMENT, space, spec.target_ref.name)
+    reference, source = spec.reference.config_map, spec.actions.retrain.from_
+    profile_name = reference.name if reference else naming.learned_profile(name_of(mdep))
+    found = await asyncio.gather(
+        cluster.find(Kind.NAMESPACE, None, space),
+        cluster.find(Kind.CONFIG_MAP, space, profile_name),
+        cluster.find(Kind.CONFIG_MAP, space, naming.sidecar_config_name(name_of(mdep))),
+        _find_cron_job(cluster, space, source.name if source else None),
+        cluster.find(Kind.REPLICA_SET, space, naming.baseline(name_of(mdep))),
+    )
+    lists = await asyncio.gather(
+        cluster.list(Kind.SERVICE, space),
+        cluster.list(Kind.ENDPOINT_SLICE, space),
+        cluster.list(Kind.CONTROLLER_REVISION, space, labels=mark),
+        cluster.list(Kind.DECISION, space, labels=mark),
+        cluster.list(Kind.JOB, space, labels=mark),
+    )
+    may = await asyncio.gather(
+        cluster.is_allowed("patch", Kind.DEPLOYMENT, space), cluster.is_allowed("create", Kind.JOB, space)
+    )
+    replica_sets, pods = await _workload(cluster, space, target)
+    services, slices, templates, decisions, jobs = lists
+    return Observed(
+        mdep=mdep,
+        spec=spec,
+        namespace=found[0],
+        target=target,
+        replica_sets=replica_sets,
+        pods=pods,
+        services=services,
+        slices=slices,
+        profile_map=found[1],
+        sidecar_map=found[2],
+        contents=await _contents(cluster, space, [target["spec"]["template"]] if target else []),
+        cron_job=found[3],
+        good_templates=sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"])),
+        decisions=_about(mdep, decisions),
+        jobs=[job for job in jobs if is_owned_by(job, mdep)],
+        baseline=found[4] if found[4] and is_owned_by(found[4], mdep) else None,
+        may_restart=may[0],
+        may_retrain=may[1],
+    )
+
+
+def _about(mdep: Object, decisions: Sequence[Object]) -> Sequence[Object]:
+    ours = [d for d in decisions if d["spec"]["modelDeployment"]["uid"] == uid_of(mdep)]
+    return sorted(ours, key=lambda d: (d["metadata"]["creationTimestamp"], name_of(d)))
+
+
+async def _find_cron_job(cluster: Cluster, space: str, name: str | None) -> Object | None:
+    if name is None:
+        return None
+    try:
+        return await cluster.find(Kind.CRON_JOB, space, name)
+    except ForbiddenError:
+        return None  # the role that lets us act is not bound here, which has a condition of its own
+
+
+async def _workload(cluster: Cluster, space: str, target: Object | None) -> tuple[Sequence[Object], Sequence[Object]]:
+    """ReplicaSets that the target controls, and the pods that its selector matches and nobody else controls."""
+    if target is None:
+        return (), ()
+    selector = target["spec"]["selector"]
+    plain = selector.get("matchLabels") or None
+    sets, pods = await asyncio.gather(
+        cluster.list(Kind.REPLICA_SET, space, labels=plain), cluster.list(Kind.POD, space, labels=plain)
+    )
+    owned = [s for s in sets if (controller_of(s) or {}).get("uid") == uid_of(target)]
+    uids = {uid_of(s) for s in owned}
+    return owned, [
+        pod
+        for pod in pods
+        if selects(selector, labels_of(pod))
+        and ((controller_of(pod) or {}).get("uid") in uids or contract.LABEL_ARM in labels_of(pod))
+    ]
+
+
+async def _contents(cluster: Cluster, space: str, templates: Sequence[Object]) -> Mapping[str, str]:
+    names = sorted({name for template in templates for name in release.config_maps_of(template)})
+    maps = await asyncio.gather(*(cluster.find(Kind.CONFIG_MAP, space, name) for name in names))
+    return {name: release.content_digest(found) for name, found in zip(names, maps, strict=True)}
