@@ -1,0 +1,132 @@
+"""A namespace in which the sample model is served and guarded: what tests and the demo do to it and see of it."""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from onguard import contract
+from tests.models.load import Background, Plan
+from tests.models.traffic import Mix
+from tests.stage import objects
+from tests.stage.kube import Kube, Object, StageError, wait_for
+
+NAME: Final = "churn"
+
+
+class Shop:
+    """One namespace."""
+
+    def __init__(self, kube: Kube, space: str, profile: str) -> None:
+        self.kube, self.space, self._profile = kube, space, profile
+
+    # --- doing -----------------------------------------------------------------------------------------------
+    def open(self, **labels: str) -> None:
+        """Make the namespace with the reference and the retraining."""
+        self.kube.apply(objects.namespace(self.space, **labels))
+        self.kube.apply(objects.profile_map(self.space, self._profile), objects.cron_job(self.space))
+
+    def serve(self, *, replicas: int = 2, **environment: str) -> None:
+        """Apply the model as this release and wait until its pods are Ready."""
+        self.release(replicas=replicas, **environment)
+        self.kube.kubectl("rollout", "status", "-n", self.space, f"deployment/{NAME}", "--timeout=120s", timeout_s=130)
+
+    def release(self, *, replicas: int = 2, **environment: str) -> None:
+        """Apply the model as this release, as a person or a pipeline does, and do not wait."""
+        self.kube.apply(objects.deployment(self.space, environment, replicas=replicas), objects.service(self.space))
+
+    def guard(self, **spec: Any) -> None:
+        """Apply the ModelDeployment and wait until the operator has made the sidecar's configuration."""
+        self.kube.apply(objects.model_deployment(self.space, **spec))
+        wait_for("the sidecar's ConfigMap", lambda: self.kube.get("configmap", f"{NAME}-onguard", self.space), timeout_s=45)
+
+    def stand(self, *, replicas: int = 2, **spec: Any) -> None:
+        """Guard, serve, and wait until the status says that traffic is guarded."""
+        self.guard(**spec)
+        self.serve(replicas=replicas)
+        self.wait_condition(contract.CONDITION_TRAFFIC_GUARDED, "True")
+
+    def load(self, *, rate: float = 50.0, connections: int = 10, mix: Mix | None = None, **more: Any) -> Background:
+        """Traffic to the Service; use it with ``with``."""
+        plan = Plan(url=self.url(), model=NAME, rate=rate, connections=connections, mix=mix or Mix(), **more)
+        return Background(plan)
+
+    # --- seeing ----------------------------------------------------------------------------------------------
+    def url(self) -> str:
+        """Address of the Service as the host reaches it."""
+        service = self.kube.get("service", NAME, self.space)
+        if service is None:
+            raise StageError(f"no Service {NAME} in {self.space}")
+        return f"http://{service['spec']['clusterIP']}:80"
+
+    def pods(self) -> Sequence[Object]:
+        """The model's pods, without those that are going."""
+        pods = self.kube.list("pods", self.space, "app=churn")
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def model_deployment(self) -> Object:
+        """The ModelDeployment as it stands."""
+        return self.kube.get("modeldeployment", NAME, self.space) or {}
+
+    def condition(self, kind: str) -> Object:
+        """A condition of the ModelDeployment."""
+        return objects.condition(self.model_deployment(), kind)
+
+    def decisions(self, **spec: str) -> list[Object]:
+        """Decisions whose spec has these values, oldest first."""
+        found = self.kube.list("decisions", self.space)
+        return [d for d in found if all(d["spec"].get(key) == value for key, value in spec.items())]
+
+    def jobs(self) -> Sequence[Object]:
+        """Retraining Jobs that OnGuard started."""
+        return self.kube.list("jobs", self.space, f"{contract.LABEL_MODEL_DEPLOYMENT}={NAME}")
+
+    def versions(self) -> set[tuple[str, str]]:
+        """(VERSION, BUG) of the Deployment's pods that are Ready."""
+        ready = [pod for pod in self.pods() if objects.is_ready(pod)]
+        return {(objects.environment_of(p)["VERSION"], objects.environment_of(p)["BUG"]) for p in ready}
+
+    # --- waiting ---------------------------------------------------------------------------------------------
+    def wait_condition(self, kind: str, status: str, *, reason: str = "", timeout_s: float = 90.0) -> Object:
+        """Wait for a condition's status, and reason where given."""
+
+        def look() -> Object | None:
+            now = self.condition(kind)
+            return now if now.get("status") == status and reason in ("", now.get("reason")) else None
+
+        try:
+            return wait_for(f"condition {kind}={status} {reason}", look, timeout_s=timeout_s)
+        except StageError as error:
+            raise StageError(f"{error}; it is {self.condition(kind)}") from None
+
+    def wait_decision(self, *, timeout_s: float, **spec: str) -> Object:
+        """Wait for a Decision with these values in its spec."""
+        try:
+            return wait_for(f"a Decision {spec}", lambda: self.decisions(**spec), timeout_s=timeout_s)[0]
+        except StageError as error:
+            seen = [(d["spec"]["cause"], d["spec"]["action"], d.get("status", {}).get("phase")) for d in self.decisions()]
+            raise StageError(f"{error}; there are {seen}") from None
+
+    def wait_phase(self, name: str, *phases: str, timeout_s: float = 120.0) -> Object:
+        """Wait until a Decision is in one of these phases."""
+
+        def look() -> Object | None:
+            decision = self.kube.get("decision", name, self.space)
+            return decision if decision and decision.get("status", {}).get("phase") in phases else None
+
+        return wait_for(f"Decision {name} in {phases}", look, timeout_s=timeout_s)
+
+    def wait_served(self, version: str, *, replicas: int = 2, timeout_s: float = 120.0) -> None:
+        """Wait until exactly this version is Ready, in this number."""
+
+        def look() -> bool:
+            pods = self.pods()
+            ready = [p for p in pods if objects.is_ready(p) and objects.environment_of(p)["VERSION"] == version]
+            return len(ready) == len(pods) == replicas
+
+        wait_for(f"{replicas} Ready pods of version {version} and no other", look, timeout_s=timeout_s)
+
+
+def wait_tally(load: Background, outcome: str, count: int, *, timeout_s: float) -> float:
+    """Wait until the client has seen so many of an outcome; return the monotonic time."""
+    wait_for(f"{count} answers {outcome}", lambda: load.tally.outcomes[outcome] >= count, timeout_s=timeout_s, every_s=0.2)
+    return time.monotonic()
