@@ -1,0 +1,3 @@
+module onguard.dev/tests/cluster/pause
+
+go 1.24.0
