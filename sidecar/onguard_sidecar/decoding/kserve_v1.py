@@ -48,11 +48,11 @@ def decode_response(body: bytes) -> Decoded:
     Outputs of a ``:predict`` answer.
 
     >>> decode_response(b'{"predictions": [0.1, 0.9]}').column(0)
-    array([0.1, 0.9])
+    [0.1, 0.9]
     """
     fast = json_text.strict(_ANSWER, body)
     if fast is not None:
-        return rows.of_rows(fast.predictions)
+        return rows.of_scalars(fast.predictions)
     wide = json_text.strict(_ROWS_ANSWER, body)
     return rows.of_numbers(wide.predictions) if wide is not None else _general(body, "predictions")
 

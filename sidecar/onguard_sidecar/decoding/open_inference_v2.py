@@ -156,7 +156,7 @@ def _numbers(data: msgspec.Raw, count: int, width: int) -> Floats | None:
     """The usual case, flat or rows of numbers; None where it is another and each value must be looked at."""
     flat = json_text.strict(_FLAT, bytes(data))
     if flat is not None:
-        return np.array(flat, np.float64).reshape(count, width) if len(flat) == count * width else None
+        return np.fromiter(flat, np.float64, len(flat)).reshape(count, width) if len(flat) == count * width else None
     nested = json_text.strict(_NESTED, bytes(data))
     if nested is None or len(nested) != count:
         return None

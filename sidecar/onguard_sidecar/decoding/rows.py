@@ -17,6 +17,10 @@ _NUMBERS: Final = frozenset((int, float, type(None)))
 """bool is not among them: whether True is a number is for the reference's kind to say."""
 
 
+_SHORT: Final = 16
+"""Shorter columns stay lists: making an array costs more than it saves."""
+
+
 def matrix(rows: Sequence[Sequence[float]]) -> Floats | Undecodable:
     """
     Rows of numbers, all of one width, as a matrix.
@@ -53,7 +57,7 @@ def of_rows(rows: Sequence[object]) -> Decoded:
 
     >>> batch = of_rows([{"age": 31, "city": "Bern"}, {"age": None}])
     >>> batch.names, batch.column(0), batch.column(1)
-    (('age', 'city'), array([31., nan]), ['Bern', None])
+    (('age', 'city'), [31, None], ['Bern', None])
     """
     if not rows:
         return Undecodable(Reason.BAD_SHAPE)
@@ -65,18 +69,25 @@ def of_rows(rows: Sequence[object]) -> Decoded:
     lists = [row for row in rows if isinstance(row, list)]
     if len(lists) == len(rows):
         return _of_lists(lists)
-    if objects or lists:
+    return Undecodable(Reason.BAD_SHAPE) if objects or lists else of_scalars(rows)
+
+
+def of_scalars(values: Sequence[object]) -> Decoded:
+    """Rows of one value, by position."""
+    if not values:
         return Undecodable(Reason.BAD_SHAPE)
-    return Batch(len(rows), None, (column(rows),))
+    return Undecodable(Reason.TOO_LARGE) if len(values) > MAX_ROWS else Batch(len(values), None, (column(values),))
 
 
 def _of_objects(rows: Sequence[Mapping[str, object]]) -> Decoded:
-    names = tuple(dict.fromkeys(chain.from_iterable(rows)))
+    names = tuple(rows[0]) if len(rows) == 1 else tuple(dict.fromkeys(chain.from_iterable(rows)))
     if not names:
         return Undecodable(Reason.BAD_SHAPE)
     if len(names) > MAX_COLUMNS or len(names) * len(rows) > MAX_ROWS * 64:
         # Rows of disjoint names would grow as the square of the body.
         return Undecodable(Reason.TOO_LARGE)
+    if len(rows) == 1:
+        return Batch(1, names, tuple([value] for value in rows[0].values()))
     return Batch(len(rows), names, tuple(column([row.get(name) for row in rows]) for name in names))
 
 
@@ -93,14 +104,14 @@ def _of_lists(rows: Sequence[Sequence[object]]) -> Decoded:
 
 def column(values: Sequence[object]) -> Column:
     """
-    A float64 vector where all values are numbers or null, else the values as they are.
+    A float64 vector where the column is long and all values are numbers or null, else the values as they are.
 
-    >>> column([1, 2.5, None])
+    >>> column([1, 2.5, None, *range(14)])[:3]
     array([1. , 2.5, nan])
     >>> column([1, "2"])
     [1, '2']
     """
-    if not _NUMBERS.issuperset(map(type, values)):
+    if len(values) < _SHORT or not _NUMBERS.issuperset(map(type, values)):
         return list(values)
     try:
         return np.array(values, np.float64)

@@ -1,0 +1,1 @@
+"""Container 2: decodes and counts what the wire hands over, and shows the counts. Its death costs nobody anything."""

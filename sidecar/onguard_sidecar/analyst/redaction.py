@@ -1,0 +1,36 @@
+"""Redaction: what happens to a field before anything is counted."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+from onguard.profile import Feature
+from onguard.spec import Redact, Redaction
+
+
+def is_dropped(feature: Feature, redact: Sequence[Redact]) -> bool:
+    """
+    Whether nothing of this feature may be counted.
+
+    A number that is hashed has no order left, so hashing one drops it.
+    """
+    how = {rule.field: rule.how for rule in redact}.get(feature.name)
+    return how is Redaction.DROP or (how is Redaction.HASH and feature.is_ordered)
+
+
+def is_hashed(feature: Feature, redact: Sequence[Redact]) -> bool:
+    """Whether a categorical feature is compared by its keyed hash."""
+    return not feature.is_ordered and any(r.field == feature.name and r.how is Redaction.HASH for r in redact)
+
+
+def keyed_hash(key: bytes) -> Callable[[str], str]:
+    """
+    A hash that nobody can invert by trying out values without ``key``.
+
+    >>> keyed_hash(b"k")("Bern") == keyed_hash(b"k")("Bern") != keyed_hash(b"l")("Bern")
+    True
+    """
+
+    def hashed(text: str) -> str:
+        return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), key=key, digest_size=16).hexdigest()
+
+    return hashed
