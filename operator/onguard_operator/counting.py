@@ -1,6 +1,8 @@
 """
 From cumulative counters of pods to what is new: differences per (pod uid, boot), each counted once.
 
+Epochs need none of this: they carry wall-clock ids (``epochs.py``).
+
 A counter that was never seen before counts from zero only if its pod or boot is known to have begun after our last
 reading; else its first reading is a baseline and adds nothing. Cursors are saved together with the evidence that they
 belong to, so that a crash repeats nothing and the evidence after it is at most that of an uninterrupted run.
@@ -12,8 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from onguard import contract
-from onguard.counts import Counts, CountsError, Epoch, Report, from_wire
+from onguard.counts import Counts, CountsError, Report, from_wire
 from onguard.profile import Profile
 
 _LOST: Final = ("dropped", "truncated", "undecodable")
@@ -28,16 +29,12 @@ class Cursor:
 
     Attributes:
         wire_boot, analyst_boot: boots that the rest belongs to.
-        objectives_hash: bounds and statuses that the epochs were cut with.
-        epoch: last epoch taken.
         counts: cumulative counts at the last reading; None while there was no profile.
         ledger: cumulative counters of the wire at the last reading.
     """
 
     wire_boot: str
     analyst_boot: str
-    objectives_hash: str
-    epoch: int
     counts: Counts | None = None
     ledger: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
@@ -49,14 +46,10 @@ class Increment:
 
     Attributes:
         counts: None if there is nothing that may be counted.
-        epochs: final epochs that are new, in order.
-        covered: first and last epoch id that this reading speaks for; an absent row inside means no traffic.
         seen, lost: requests that were analysed; that were lost for a reason that may depend on them.
     """
 
     counts: Counts | None = None
-    epochs: tuple[Epoch, ...] = ()
-    covered: tuple[int, int] = (0, -1)
     seen: int = 0
     lost: int = 0
 
@@ -74,21 +67,16 @@ def advance(
         is_new: the pod began after our last reading of this model, so that all it says is new.
     """
     counts = _counts_of(report, profile)
-    first, last = _final_epochs(cursor, report, is_new=is_new)
     same_wire = cursor is not None and cursor.wire_boot == report.wire_boot
     ledger = _ledger_since(cursor.ledger if cursor and same_wire else None, report, is_new=is_new or cursor is not None)
     increment = Increment(
         counts=_counts_since(cursor, counts, report, is_new=is_new),
-        epochs=tuple(epoch for epoch in report.epochs if first <= epoch.id <= last),
-        covered=(first, last),
         seen=ledger.get(_SEEN, 0),
         lost=sum(_of_outcome(ledger, outcome) for outcome in _LOST),
     )
     moved = Cursor(
         wire_boot=report.wire_boot,
         analyst_boot=report.analyst_boot,
-        objectives_hash=report.objectives_hash,
-        epoch=max(last, cursor.epoch if cursor else 0),
         counts=counts if counts is not None else _kept(cursor, report),
         ledger=dict(report.ledger),
     )
@@ -119,17 +107,6 @@ def _counts_since(cursor: Cursor | None, counts: Counts | None, report: Report, 
         return None
     difference = counts - cursor.counts
     return difference if difference.rows >= 0 and bool(np.all(difference.bins >= 0)) else None
-
-
-def _final_epochs(cursor: Cursor | None, report: Report, *, is_new: bool) -> tuple[int, int]:
-    """First and last epoch id that is new, served and no longer changes; empty if first > last."""
-    last = report.epoch_now - 1 - contract.CONNECTION_SETTLE_EPOCHS
-    if cursor is None and not is_new:
-        return last + 1, last
-    if cursor is not None and cursor.objectives_hash != report.objectives_hash:
-        return last + 1, last  # cut under other bounds: never merged with what was taken before
-    oldest = report.epoch_now - contract.EPOCHS_SERVED
-    return max(oldest, cursor.epoch + 1 if cursor else oldest), last
 
 
 def _ledger_since(before: Mapping[str, int] | None, report: Report, *, is_new: bool) -> Mapping[str, int]:

@@ -128,7 +128,7 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec) -> Observed:
         cron_job=found[3],
         good_templates=sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"])),
         decisions=_about(mdep, decisions),
-        jobs=[job for job in jobs if is_owned_by(job, mdep)],
+        jobs=[job for job in jobs if any(is_owned_by(job, decision) for decision in decisions)],
         baseline=found[4] if found[4] and is_owned_by(found[4], mdep) else None,
         may_restart=may[0],
         may_retrain=may[1],

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import quote
@@ -13,7 +13,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from onguard import contract
-from onguard_operator.cluster.errors import NotFoundError, UnavailableError, of_response
+from onguard_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, UnavailableError, of_response
 from onguard_operator.cluster.kinds import Kind
 from onguard_operator.objects import Object
 
@@ -21,6 +21,7 @@ PAGE: Final = 500
 """Objects per list request: a whole namespace never has to fit into one answer."""
 DEADLINE_S: Final = 20.0
 _JSON: Final = "application/json"
+_JSON_PATCH: Final = "application/json-patch+json"
 _MERGE: Final = "application/merge-patch+json"
 _APPLY: Final = "application/apply-patch+yaml"
 
@@ -91,10 +92,27 @@ class Cluster:
         path = kind.path(meta.get("namespace"), meta["name"], subresource)
         return await self._request("PATCH", path, body=body, query=_MANAGER, content_type=_MERGE)
 
-    async def replace(self, kind: Kind, body: Object) -> Object:
-        """Replace the object that was read (its ``resourceVersion`` is the precondition)."""
-        meta = body["metadata"]
-        return await self._request("PUT", kind.path(meta.get("namespace"), meta["name"]), body=body, query=_MANAGER)
+    async def edit(self, kind: Kind, target: Object, operations: Sequence[Object]) -> Object:
+        """
+        Apply JSON Patch operations to exactly the object that was read, or nothing: ConflictError if it has changed.
+
+        Unlike a merge, a ``replace`` leaves no field of the old value behind.
+        """
+        meta = target["metadata"]
+        tests = [
+            {"op": "test", "path": f"/metadata/{field}", "value": meta[field]} for field in ("uid", "resourceVersion")
+        ]
+        path = kind.path(meta.get("namespace"), meta["name"])
+        try:
+            return await self._request(
+                "PATCH", path, body=[*tests, *operations], query=_MANAGER, content_type=_JSON_PATCH
+            )
+        except InvalidError as error:
+            # A failed `test` is answered with 422, like content that the server refuses; only the first is a race.
+            current = await self.get(kind, meta.get("namespace"), meta["name"])
+            if current["metadata"]["resourceVersion"] != meta["resourceVersion"]:
+                raise ConflictError(f"PATCH {path}: changed since it was read") from error
+            raise
 
     async def delete(self, kind: Kind, target: Object) -> None:
         """Delete exactly this object (by uid), its dependents in the background; gone already is fine."""
@@ -126,7 +144,7 @@ class Cluster:
         method: str,
         path: str,
         *,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = _JSON,
     ) -> Object:
