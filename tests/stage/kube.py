@@ -139,5 +139,7 @@ def cluster_up() -> None:
 def _cluster(command: str) -> str:
     done = subprocess.run([sys.executable, str(CLUSTER), command], capture_output=True, text=True)
     if done.returncode != 0:
-        raise StageError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"cluster.py {command} failed")
+        raise StageError(
+            done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"cluster.py {command} failed"
+        )
     return done.stdout.strip().splitlines()[-1]

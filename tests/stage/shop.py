@@ -37,7 +37,9 @@ class Shop:
     def guard(self, **spec: Any) -> None:
         """Apply the ModelDeployment and wait until the operator has made the sidecar's configuration."""
         self.kube.apply(objects.model_deployment(self.space, **spec))
-        wait_for("the sidecar's ConfigMap", lambda: self.kube.get("configmap", f"{NAME}-onguard", self.space), timeout_s=45)
+        wait_for(
+            "the sidecar's ConfigMap", lambda: self.kube.get("configmap", f"{NAME}-onguard", self.space), timeout_s=45
+        )
 
     def stand(self, *, replicas: int = 2, **spec: Any) -> None:
         """Guard, serve, and wait until the status says that traffic is guarded."""
@@ -103,7 +105,9 @@ class Shop:
         try:
             return wait_for(f"a Decision {spec}", lambda: self.decisions(**spec), timeout_s=timeout_s)[0]
         except StageError as error:
-            seen = [(d["spec"]["cause"], d["spec"]["action"], d.get("status", {}).get("phase")) for d in self.decisions()]
+            seen = [
+                (d["spec"]["cause"], d["spec"]["action"], d.get("status", {}).get("phase")) for d in self.decisions()
+            ]
             raise StageError(f"{error}; there are {seen}") from None
 
     def wait_phase(self, name: str, *phases: str, timeout_s: float = 120.0) -> Object:
@@ -128,5 +132,7 @@ class Shop:
 
 def wait_tally(load: Background, outcome: str, count: int, *, timeout_s: float) -> float:
     """Wait until the client has seen so many of an outcome; return the monotonic time."""
-    wait_for(f"{count} answers {outcome}", lambda: load.tally.outcomes[outcome] >= count, timeout_s=timeout_s, every_s=0.2)
+    wait_for(
+        f"{count} answers {outcome}", lambda: load.tally.outcomes[outcome] >= count, timeout_s=timeout_s, every_s=0.2
+    )
     return time.monotonic()

@@ -1,0 +1,143 @@
+"""
+End-to-end tests: a real cluster, the chart installed once, a fresh namespace for each test.
+
+``make e2e`` builds the images, starts the cluster and runs them. They refuse a kubeconfig that the local cluster
+did not make. When a test fails, what the cluster says about its namespace is kept below ``artifacts/``.
+"""
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.models.load import Background
+from tests.stage import chart, reference
+from tests.stage.kube import ROOT, Kube, StageError, cluster_up, our_cluster
+from tests.stage.shop import Shop
+
+ARTIFACTS: Final = ROOT / "artifacts"
+LOG_TAIL: Final = "--tail=400"
+HISTORY_S: Final = 630.0
+"""Rule A.10 asks for ten minutes within the objective before a gross failure acts by itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything here needs the cluster and minutes; what ends the installation comes last."""
+    for item in items:
+        item.add_marker(pytest.mark.e2e)
+        item.add_marker(pytest.mark.timeout(600))
+    items.sort(key=lambda item: ("test_uninstall" in item.nodeid, "veteran" in getattr(item, "fixturenames", ())))
+
+
+@pytest.fixture(scope="session")
+def kube() -> Kube:
+    """The local cluster, started if it is not up."""
+    cluster_up()
+    return our_cluster()
+
+
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The sample model's reference as ``onguard profile`` makes it."""
+    return reference.profile(tmp_path_factory.mktemp("reference"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed(kube: Kube) -> chart.Release:
+    """OnGuard, installed with the chart's defaults and ``--wait``."""
+    return chart.install(kube)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _long_running(request: pytest.FixtureRequest, installed: chart.Release) -> None:
+    """What needs ten minutes of history starts first."""
+    if any("veteran" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("_veteran")
+
+
+@pytest.fixture(scope="session")
+def make_shop(kube: Kube, profile: str) -> Iterator[Callable[[str], Shop]]:
+    """Open a shop in a namespace of its own; all are closed at the end of the session."""
+    opened: list[str] = []
+
+    def make(name: str) -> Shop:
+        space = "e2e-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+        if kube.get("namespace", space):
+            kube.kubectl("delete", "namespace", space, "--wait=true", timeout_s=120)
+        shop = Shop(kube, space, profile)
+        shop.open()
+        opened.append(space)
+        return shop
+
+    yield make
+    if opened:
+        kube.kubectl("delete", "namespace", *opened, "--ignore-not-found", "--wait=false")
+
+
+@pytest.fixture
+def shop(make_shop: Callable[[str], Shop], request: pytest.FixtureRequest) -> Iterator[Shop]:
+    """A shop for one test, closed as soon as it has passed: two cores are few."""
+    shop = make_shop(request.node.name.removeprefix("test_"))
+    yield shop
+    shop.kube.kubectl("delete", "namespace", shop.space, "--ignore-not-found", "--wait=false")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Keep what the cluster says when a test fails, before its namespace goes."""
+    report = yield
+    if report.when == "call" and report.failed:
+        shops = [value for value in item.funcargs.values() if isinstance(value, Shop)]
+        folder = ARTIFACTS / re.sub(r"[^\w.-]+", "_", item.name)
+        for shop in shops:
+            _keep(shop.kube, shop.space, folder)
+        if shops:
+            _keep(shops[0].kube, chart.NAMESPACE, folder)
+            report.sections.append(("cluster", f"see {folder}"))
+    return report
+
+
+def _keep(kube: Kube, space: str, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = "pods,deployments,replicasets,services,endpointslices,configmaps,jobs,controllerrevisions,events"
+    ours = "modeldeployments,decisions"
+    commands = {
+        "objects.yaml": ("get", wanted, "-o", "yaml"),
+        "onguard.yaml": ("get", ours, "-o", "yaml"),
+        "describe.txt": ("describe", f"pods,{ours}"),
+        "events.txt": ("get", "events", "--sort-by=.lastTimestamp"),
+    }
+    for name, command in commands.items():
+        _write(folder / f"{space}-{name}", kube, "-n", space, *command)
+    for pod in kube.list("pods", space):
+        containers = (*pod["spec"].get("initContainers", ()), *pod["spec"]["containers"])
+        for container in (c["name"] for c in containers):
+            target = folder / f"{space}-{pod['metadata']['name']}-{container}.log"
+            _write(target, kube, "-n", space, "logs", pod["metadata"]["name"], "-c", container, LOG_TAIL)
+
+
+def _write(path: Path, kube: Kube, *arguments: str) -> None:
+    try:
+        path.write_text(kube.kubectl(*arguments))
+    except (StageError, subprocess.TimeoutExpired) as error:
+        path.write_text(f"{error}\n")
+
+
+@pytest.fixture(scope="session")
+def _veteran(make_shop: Callable[[str], Shop]) -> Iterator[tuple[Shop, Background, float]]:
+    shop = make_shop("veteran")
+    shop.stand(release={"watch": "30m", "bake": {"for": "1m", "requests": 200}}, objectives={"errors": {"below": "1%"}})
+    with shop.load(rate=8, connections=4) as load:
+        yield shop, load, time.monotonic()
+
+
+@pytest.fixture
+def veteran(_veteran: tuple[Shop, Background, float]) -> tuple[Shop, Background]:
+    """A model that has kept its objectives for ten minutes: begun with the session, used by its last tests."""
+    shop, load, started = _veteran
+    time.sleep(max(started + HISTORY_S - time.monotonic(), 0.0))
+    return shop, load

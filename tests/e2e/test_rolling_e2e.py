@@ -1,0 +1,35 @@
+"""No request fails that the model did not fail: through a roll-out of sidecars, a rolling restart and a rollback."""
+
+import time
+
+from onguard import contract
+from tests.stage import objects
+from tests.stage.kube import wait_for
+from tests.stage.shop import Shop, wait_tally
+
+RATE = 50.0
+
+
+def test_requests_survive_the_injection_a_rolling_restart_and_a_rollback(shop: Shop) -> None:
+    shop.serve()
+    assert not any(objects.is_injected(pod) for pod in shop.pods())
+    with shop.load(rate=RATE) as load:
+        time.sleep(5)
+        shop.guard(release={"watch": "10m", "bake": {"for": "30s", "requests": 200}, "baseline": {"mode": "Serve"}})
+        shop.wait_condition(contract.CONDITION_TRAFFIC_GUARDED, "True", timeout_s=150)
+        assert all(objects.is_injected(pod) for pod in shop.pods())
+        assert (load.tally.failed, "injection") == (0, "injection"), load.tally
+
+        shop.kube.kubectl("rollout", "restart", "-n", shop.space, "deployment/churn")
+        shop.kube.kubectl("rollout", "status", "-n", shop.space, "deployment/churn", "--timeout=150s", timeout_s=160)
+        wait_for("the old pods to go", lambda: len(shop.kube.list("pods", shop.space, "app=churn")) == 2, timeout_s=90)
+        assert (load.tally.failed, "restart") == (0, "restart"), load.tally
+
+        shop.release(VERSION="2", BUG="scaling")
+        wait_tally(load, "500", 50, timeout_s=120)
+        decision = shop.wait_decision(cause="release", action="Rollback", timeout_s=180)
+        shop.wait_phase(decision["metadata"]["name"], "Succeeded", timeout_s=180)
+        shop.wait_served("1")
+        time.sleep(5)
+    assert load.tally.not_by_model == 0, load.tally
+    assert load.tally.sent > RATE * 100

@@ -1,0 +1,36 @@
+"""Install the chart as the README says."""
+
+import dataclasses
+from typing import Final
+
+from tests.stage.kube import Kube
+
+RELEASE: Final = "onguard"
+NAMESPACE: Final = "onguard-system"
+CHART: Final = "charts/onguard"
+LOCAL_IMAGES: Final = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Release:
+    """An installation."""
+
+    kube: Kube
+
+    def set(self, **values: str) -> None:
+        """Upgrade with these values over the last ones; ``a__b`` stands for ``a.b``."""
+        pairs = [f"--set={key.replace('__', '.')}={value}" for key, value in values.items()]
+        _helm(self.kube, "upgrade", "--reuse-values", *pairs)
+
+
+def install(kube: Kube) -> Release:
+    """``helm upgrade --install --wait`` into a namespace that enforces Pod Security ``restricted``."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+    _helm(kube, "upgrade", "--install")
+    return Release(kube)
+
+
+def _helm(kube: Kube, *command: str) -> None:
+    options = ("-n", NAMESPACE, "--wait", "--timeout", "180s", *(f"--set={pair}" for pair in LOCAL_IMAGES))
+    kube.run("helm", *command, RELEASE, CHART, *options, timeout_s=200)
