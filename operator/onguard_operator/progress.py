@@ -145,7 +145,9 @@ def _of_rollback(decision: Object, seen: Observed, history: History) -> Step:
     present = target["spec"]["template"]
     is_ours = annotations_of(present).get(contract.ANNOTATION_DECISION) == name_of(decision)
     if without_marks(present) == without_marks(kept):
-        return _of_applied(decision, target, is_ours=is_ours)
+        if not is_ours and not records.was_applied(decision):
+            return _of_equal(decision, history)
+        return _of_applied(decision, target)
     if history.current != records.revision_of(decision):
         return Move(Phase.SUPERSEDED, "NewerChange", f"revision {history.current} was set meanwhile")
     if records.was_applied(decision):
@@ -154,10 +156,15 @@ def _of_rollback(decision: Object, seen: Observed, history: History) -> Step:
     return ApplyTemplate(target, kept)
 
 
-def _of_applied(decision: Object, target: Object, *, is_ours: bool) -> Step:
+def _of_equal(decision: Object, history: History) -> Step:
+    """The target has the kept template already, and not from us."""
+    if history.current == records.target_of(decision):
+        return Move(Phase.SUPERSEDED, "NewerChange", "somebody returned to the good revision first")
+    return Move(Phase.FAILED, rollback.UNCHANGED, "the templates are equal: only a ConfigMap differs")
+
+
+def _of_applied(decision: Object, target: Object) -> Step:
     if not records.was_applied(decision):
-        if not is_ours:
-            return Move(Phase.FAILED, rollback.UNCHANGED, "the templates are equal: only a ConfigMap differs")
         return NoteApplied()
     if rollback.is_rolled_out(target):
         return Move(Phase.SUCCEEDED, ROLLED_BACK, f"all pods run revision {records.target_of(decision)}")
