@@ -1,0 +1,351 @@
+"""
+The data path: one model connection for each client connection; bytes first, framing second.
+
+Everything that arrives on one side is written to the other before anything looks at it. Flow control, half-close and
+resets of one side become those of the other. The only answer of the wire's own is 502, when the model can't be
+reached and the client speaks HTTP/1.
+"""
+
+import asyncio
+import socket
+import struct
+from time import monotonic_ns
+from typing import Final, Protocol, cast
+
+from onguard_sidecar.ledger import WIRE_INDEX
+from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
+from onguard_sidecar.wire.framing import Framer
+from onguard_sidecar.wire.heads import Heads, may_begin_request
+
+LINGER_S: Final = 2.0
+"""After the wire's own end of a connection: time for the client to close its side, so that no reset overtakes bytes."""
+REFUSE_S: Final = 5.0
+"""Time for the first bytes of a client whose model can't be reached."""
+HALF_CLOSED_NS: Final = 60_000_000_000
+"""Quiet time after which a connection whose model side has ended is closed."""
+UNREACHABLE: Final = (
+    b"HTTP/1.1 502 Bad Gateway\r\nOnGuard-Wire: model-unreachable\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 18\r\nConnection: close\r\n\r\nmodel unreachable\n"
+)
+_RESET: Final = struct.pack("ii", 1, 0)
+_FROM_CLIENT: Final = WIRE_INDEX["bytes_from_client"]
+_FROM_MODEL: Final = WIRE_INDEX["bytes_from_model"]
+
+
+class Dialler(Protocol):
+    """Connects to the model."""
+
+    async def dial(self, model_side: "ModelSide") -> None:
+        """
+        Connect ``model_side``.
+
+        Raises:
+            OSError: the model can't be reached.
+        """
+
+
+class Traffic:
+    """
+    What all connections of a wire share.
+
+    Attributes:
+        clients: open client connections.
+        lame: a lame duck: answers say that the connection ends.
+    """
+
+    def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler) -> None:
+        self.accounts, self.heads, self.dialler = accounts, heads, dialler
+        self.clients: set[ClientSide] = set()
+        self.lame = False
+        self._number = 0
+
+    def client(self) -> "ClientSide":
+        """Protocol for a new client connection."""
+        self._number += 1
+        return ClientSide(self, self._number)
+
+    def begin_lame(self) -> None:
+        """Lame duck from now on: each connection ends with its next answer. Connections without one stay open."""
+        self.lame = True
+        for client in tuple(self.clients):
+            client.stop_if_answered()
+
+    def is_busy(self) -> bool:
+        """Whether any request, answer or opaque stream is under way."""
+        return any(client.is_busy() for client in self.clients)
+
+    def sweep(self, now: int) -> None:
+        """Judge what is overdue, close what is half closed and quiet."""
+        for client in tuple(self.clients):
+            client.sweep(now)
+
+
+class ClientSide(asyncio.Protocol):
+    """The connection that a client opened."""
+
+    def __init__(self, traffic: Traffic, number: int) -> None:
+        self._traffic = traffic
+        self._tally = traffic.accounts.tally
+        self._account = ConnectionAccount(traffic.accounts, number)
+        self.framer = Framer(traffic.heads, self._account)
+        self.transport: asyncio.Transport = _NOT_CONNECTED
+        self._model = ModelSide(self, traffic)
+        self._dialling: asyncio.Task[None] | None = None
+        self._aside: list[bytes] | None = []
+        """What came before the model was connected (one read at most); None while bytes go to the model."""
+        self._refuses = False
+        self._discards = False
+        """Only the end of the client's side is awaited."""
+        self._has_ended = False
+        self._holds: set[str] = {"dialling"}
+        """Why nothing is read from the client."""
+        self.model_ended_ns = 0
+
+    # --- events of the transport ----------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Read nothing until the model is connected."""
+        self.transport = _prepared(transport)
+        self._traffic.clients.add(self)
+        self._traffic.accounts.count("connections")
+        self._traffic.accounts.count("connections_open")
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self.hold, "dialling")  # later: uvloop starts to read after this method, whatever it does
+        self._dialling = loop.create_task(self._dial())
+
+    def data_received(self, data: bytes) -> None:
+        """To the model first, then to the framer."""
+        if self._aside is not None:
+            self._receive_aside(data)
+            return
+        self._model.transport.write(data)
+        self._tally[_FROM_CLIENT] += len(data)
+        self.framer.feed_client(data, monotonic_ns())
+        if self._traffic.lame:
+            self.stop_if_answered()
+
+    def eof_received(self) -> bool:
+        """Half-close towards the model after what is still to be written."""
+        self._has_ended = True
+        if self._aside is not None:
+            return self._dialling is not None
+        if self.model_ended_ns:
+            self._model.transport.close()
+            return False
+        if not self._model.transport.is_closing():
+            self._model.transport.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: its requests are aborted, the model learns of it at once."""
+        self._traffic.clients.discard(self)
+        self._traffic.accounts.count("connections_open", -1)
+        self.framer.end_client(monotonic_ns())
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if exc is None:
+            self._model.transport.close()
+        else:
+            reset(self._model.transport)
+            self._model.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The client reads slower than the model writes."""
+        self._model.hold()
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._model.release()
+
+    # --- from the model's side --------------------------------------------------------------------------------------
+
+    def hold(self, why: str) -> None:
+        """Read no more for now."""
+        self._holds.add(why)
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def release(self, why: str) -> None:
+        """Read again, if nothing else speaks against it."""
+        self._holds.discard(why)
+        if not self._holds and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def end_from_model(self, now: int) -> None:
+        """The model has half-closed: so does the wire, or closes if the client had."""
+        self.model_ended_ns = now
+        if self._has_ended:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.transport.write_eof()
+            self.release("lame")
+
+    def finish(self) -> None:
+        """The wire's own end of this connection: the last byte, then a half-close, then patience."""
+        if self._discards or self.transport.is_closing():
+            return
+        self._discards, self._aside = True, []
+        self._model.transport.close()
+        self.transport.write_eof()
+        if self._has_ended:
+            self.transport.close()
+            return
+        self._holds.clear()
+        self.transport.resume_reading()
+        asyncio.get_running_loop().call_later(LINGER_S, self.transport.close)
+
+    # --- of the wire -------------------------------------------------------------------------------------------------
+
+    def stop_if_answered(self) -> None:
+        """Lame duck: once a request is complete whose answer will end the connection, read nothing more."""
+        framer = self.framer
+        if framer.reason is None and framer.queue and framer.between_requests and not framer.queue[-1].response_head:
+            self.hold("lame")
+
+    def is_idle(self) -> bool:
+        """Between two requests of HTTP/1."""
+        framer = self.framer
+        return framer.reason is None and not framer.queue and framer.between_requests
+
+    def is_busy(self) -> bool:
+        """A request, an answer or an opaque stream is under way."""
+        if self._discards or self._refuses:
+            return self.transport.get_write_buffer_size() > 0
+        return not self.is_idle() or self.transport.get_write_buffer_size() > 0
+
+    def sweep(self, now: int) -> None:
+        """Judge what is overdue, close what is half closed and quiet."""
+        if self.framer.queue:
+            self._traffic.accounts.overdue(self.framer.queue, self._account, now)
+        if self.model_ended_ns and now - self.model_ended_ns > HALF_CLOSED_NS:
+            self.transport.close()
+
+    async def _dial(self) -> None:
+        try:
+            await self._traffic.dialler.dial(self._model)
+        except OSError:
+            self._traffic.accounts.count("upstream_failures")
+            self._refuses = True
+            asyncio.get_running_loop().call_later(REFUSE_S, self.transport.close)
+        self._dialling = None
+        early, self._aside = self._aside or [], [] if self._refuses else None
+        for data in early:
+            self.data_received(data)
+        if self._has_ended and not self.transport.is_closing():
+            self._end_early()
+        self.release("dialling")
+
+    def _end_early(self) -> None:
+        """The client had half-closed before the model was connected."""
+        if not self.eof_received():
+            self.transport.close()
+
+    def _receive_aside(self, data: bytes) -> None:
+        """Bytes that have no model to go to, or not yet."""
+        if self._dialling is not None and self._aside is not None:
+            self._aside.append(data)
+        elif self._refuses and not self._discards:
+            if may_begin_request(data[:64]):
+                self._traffic.accounts.count("answered_502")
+                self.transport.write(UNREACHABLE)
+            self.finish()
+
+
+class ModelSide(asyncio.Protocol):
+    """The connection to the model that belongs to one client connection."""
+
+    def __init__(self, client: ClientSide, traffic: Traffic) -> None:
+        self._client = client
+        self._traffic = traffic
+        self._tally = traffic.accounts.tally
+        self.transport: asyncio.Transport = _NOT_CONNECTED
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The model accepted."""
+        self.transport = _prepared(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """To the client first, then to the framer; a lame duck looks first."""
+        client = self._client
+        self._tally[_FROM_MODEL] += len(data)
+        if self._traffic.lame:
+            self._receive_lame(data)
+            return
+        client.transport.write(data)
+        client.framer.feed_server(data, monotonic_ns())
+
+    def eof_received(self) -> bool:
+        """The model ends its side: complete or truncate what is under way, then half-close."""
+        client, now = self._client, monotonic_ns()
+        if held := client.framer.flush_lame():
+            client.transport.write(held)
+        client.framer.end_server(now, reset=False)
+        client.end_from_model(now)
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """A reset of the model's becomes a reset of the client's, after what is still to be written."""
+        client = self._client
+        client.framer.end_server(monotonic_ns(), reset=exc is not None)
+        if exc is not None:
+            reset(client.transport)
+            client.transport.close()
+
+    def pause_writing(self) -> None:
+        """The model reads slower than the client writes."""
+        self._client.hold("model")
+
+    def resume_writing(self) -> None:
+        """The model has caught up."""
+        self._client.release("model")
+
+    def hold(self) -> None:
+        """Read no more for now."""
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def release(self) -> None:
+        """Read again."""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def _receive_lame(self, data: bytes) -> None:
+        client = self._client
+        if passed := client.framer.feed_lame(data, monotonic_ns()):
+            client.transport.write(passed)
+        if client.framer.closed:
+            client.finish()
+        elif client.framer.reason is not None:
+            client.release("lame")
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Make the close of a connection a reset (RST)."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _prepared(transport: asyncio.BaseTransport) -> asyncio.Transport:
+    stream = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+    stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream
+
+
+class _NotConnected(asyncio.Transport):
+    """Stands in before a connection exists, so that no event has to ask."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+_NOT_CONNECTED: Final = _NotConnected()
