@@ -2,12 +2,13 @@
 A model server that speaks KServe v1 and Open Inference v2, with a release's bug by environment.
 
 ``python -m tests.models.server``; environment: MODEL_NAME (churn), MODEL_FILE, PORT (8080), BUG (see scoring.Bug),
-VERSION (shown in the answers' ``model_version``). It knows nothing of OnGuard: no image of a user would.
+VERSION (shown in the answers' ``model_version``), DRAIN_S (seconds to serve on after SIGTERM; 0). It knows nothing of OnGuard: no image of a user would.
 """
 
 import asyncio
 import dataclasses
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -125,13 +126,27 @@ def application(serving: Serving) -> web.Application:
     return app
 
 
+async def serve(serving: Serving, *, port: int, drain_s: float) -> None:
+    """Serve until SIGTERM, then ``drain_s`` longer while the endpoints move on, then finish what is in flight."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(application(serving), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, port=port).start()
+    await stop.wait()
+    await asyncio.sleep(drain_s)
+    await runner.cleanup()
+
+
 def main() -> None:
     bug = Bug(os.environ.get("BUG", ""))
     if bug is Bug.CRASH:
         sys.exit("this release cannot start: BUG=crash")
     path = Path(os.environ.get("MODEL_FILE", Path(__file__).with_name("model.json")))
     serving = Serving(os.environ.get("MODEL_NAME", "churn"), load(path), bug, os.environ.get("VERSION", "1"))
-    web.run_app(application(serving), port=int(os.environ.get("PORT", "8080")), access_log=None)
+    drain_s = float(os.environ.get("DRAIN_S", "0"))
+    asyncio.run(serve(serving, port=int(os.environ.get("PORT", "8080")), drain_s=drain_s))
 
 
 if __name__ == "__main__":

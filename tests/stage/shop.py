@@ -1,6 +1,7 @@
 """A namespace in which the sample model is served and guarded: what tests and the demo do to it and see of it."""
 
 import time
+import urllib.request
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -29,6 +30,8 @@ class Shop:
         """Apply the model as this release and wait until its pods are Ready."""
         self.release(replicas=replicas, **environment)
         self.kube.kubectl("rollout", "status", "-n", self.space, f"deployment/{NAME}", "--timeout=120s", timeout_s=130)
+        # kube-proxy programs a new Service within a second or so; until then its address refuses.
+        wait_for("answers from the Service", self._answers, timeout_s=30, every_s=0.5)
 
     def release(self, *, replicas: int = 2, **environment: str) -> None:
         """Apply the model as this release, as a person or a pipeline does, and do not wait."""
@@ -86,6 +89,15 @@ class Shop:
         """(VERSION, BUG) of the Deployment's pods that are Ready."""
         ready = [pod for pod in self.pods() if objects.is_ready(pod)]
         return {(objects.environment_of(p)["VERSION"], objects.environment_of(p)["BUG"]) for p in ready}
+
+    def _answers(self) -> bool:
+        try:
+            for _ in range(4):
+                with urllib.request.urlopen(f"{self.url()}/v2/health/ready", timeout=1):
+                    pass
+        except OSError:
+            return False
+        return True
 
     # --- waiting ---------------------------------------------------------------------------------------------
     def wait_condition(self, kind: str, status: str, *, reason: str = "", timeout_s: float = 90.0) -> Object:
