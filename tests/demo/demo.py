@@ -71,14 +71,13 @@ def install() -> Kube:
 
 def serve(kube: Kube, folder: Path) -> Shop:
     """The model as its team serves it, then the guard."""
-    say(
-        f"4  namespace {SPACE} (Pod Security restricted) with the model; nothing in it knows of OnGuard"
-    )
+    say(f"4  namespace {SPACE} (Pod Security restricted) with the model; nothing in it knows of OnGuard")
     shop = Shop(kube, SPACE, reference.profile(folder))
     if kube.get("namespace", SPACE):
         say("   an earlier demo is there: it is cleared away")
         kube.kubectl("delete", "namespace", SPACE, "--wait=true", "--timeout=120s", timeout_s=130)
     shop.open()
+    say("   OnGuard may act in this namespace: a RoleBinding (see 1-namespace.yaml)")
     for file in ("2-model.yaml", "3-retraining.yaml"):
         kube.kubectl("apply", "-f", f"{MANIFESTS}/{file}")
     kube.kubectl("rollout", "status", "-n", SPACE, f"deployment/{NAME}", "--timeout=120s", timeout_s=130)

@@ -13,9 +13,9 @@ from tests.stage.shop import Shop
 
 @pytest.fixture
 def unpullable_image(installed: chart.Release) -> Iterator[None]:
-    installed.set(sidecar__image__tag="does-not-exist")
+    installed.set(image__sidecar__tag="does-not-exist")
     yield
-    installed.set(sidecar__image__tag="dev")
+    installed.set(image__sidecar__tag="dev")
 
 
 def test_an_unpullable_sidecar_image_suspends_injection_and_the_pods_start(shop: Shop, unpullable_image: None) -> None:

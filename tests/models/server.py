@@ -2,7 +2,8 @@
 A model server that speaks KServe v1 and Open Inference v2, with a release's bug by environment.
 
 ``python -m tests.models.server``; environment: MODEL_NAME (churn), MODEL_FILE, PORT (8080), BUG (see scoring.Bug),
-VERSION (shown in the answers' ``model_version``), DRAIN_S (seconds to serve on after SIGTERM; 0). It knows nothing of OnGuard: no image of a user would.
+VERSION (shown in the answers' ``model_version``), DRAIN_S (seconds to serve on after SIGTERM; 0). It knows nothing of
+OnGuard: no image of a user would.
 """
 
 import asyncio

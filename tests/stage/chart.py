@@ -8,7 +8,11 @@ from tests.stage.kube import Kube
 RELEASE: Final = "onguard"
 NAMESPACE: Final = "onguard-system"
 CHART: Final = "charts/onguard"
-LOCAL_IMAGES: Final = ()
+LOCAL_IMAGES: Final = tuple(
+    f"image.{part}.{key}={value}"
+    for part in ("operator", "sidecar")
+    for key, value in (("repository", f"localhost/onguard-{part}"), ("tag", "dev"))
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +31,10 @@ def install(kube: Kube) -> Release:
     """``helm upgrade --install --wait`` into a namespace that enforces Pod Security ``restricted``."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    _helm(kube, "upgrade", "--install")
+    _helm(kube, "upgrade", "--install", *(f"--set={pair}" for pair in LOCAL_IMAGES))
     return Release(kube)
 
 
 def _helm(kube: Kube, *command: str) -> None:
-    options = ("-n", NAMESPACE, "--wait", "--timeout", "180s", *(f"--set={pair}" for pair in LOCAL_IMAGES))
+    options = ("-n", NAMESPACE, "--wait", "--timeout", "180s")
     kube.run("helm", *command, RELEASE, CHART, *options, timeout_s=200)

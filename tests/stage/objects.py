@@ -25,6 +25,11 @@ def namespace(name: str, **labels: str) -> Object:
     return item
 
 
+def leave_to_act(space: str) -> Object:
+    """What lets the operator act in the namespace."""
+    return _in(space, manifests("1-namespace.yaml")[1])
+
+
 def deployment(space: str, environment: Mapping[str, str], *, replicas: int = 2) -> Object:
     """The model's Deployment with its release's environment."""
     item = _in(space, manifests("2-model.yaml")[0])

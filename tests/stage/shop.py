@@ -22,9 +22,10 @@ class Shop:
 
     # --- doing -----------------------------------------------------------------------------------------------
     def open(self, **labels: str) -> None:
-        """Make the namespace with the reference and the retraining."""
+        """Make the namespace with the right to act in it, the reference, the retraining and the Service."""
         self.kube.apply(objects.namespace(self.space, **labels))
-        self.kube.apply(objects.profile_map(self.space, self._profile), objects.cron_job(self.space))
+        parts = (objects.leave_to_act, objects.cron_job, objects.service)
+        self.kube.apply(objects.profile_map(self.space, self._profile), *(part(self.space) for part in parts))
 
     def serve(self, *, replicas: int = 2, **environment: str) -> None:
         """Apply the model as this release and wait until its pods are Ready."""
@@ -35,7 +36,7 @@ class Shop:
 
     def release(self, *, replicas: int = 2, **environment: str) -> None:
         """Apply the model as this release, as a person or a pipeline does, and do not wait."""
-        self.kube.apply(objects.deployment(self.space, environment, replicas=replicas), objects.service(self.space))
+        self.kube.apply(objects.deployment(self.space, environment, replicas=replicas))
 
     def guard(self, **spec: Any) -> None:
         """Apply the ModelDeployment and wait until the operator has made the sidecar's configuration."""
