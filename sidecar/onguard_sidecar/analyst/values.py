@@ -22,7 +22,7 @@ def number(value: object) -> float:
     >>> number(3), number("3.5"), number(True), number(None), number(" "), number("three"), number([1])
     (3.0, 3.5, 1.0, nan, nan, inf, inf)
     """
-    if type(value) is float:
+    if isinstance(value, float):
         return value
     if value is None:
         return MISSING

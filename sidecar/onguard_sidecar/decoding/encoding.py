@@ -11,7 +11,7 @@ _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS
 """Window bits that let zlib recognise either header."""
 
 
-def expand(body: bytes, content_encoding: str) -> bytes | Undecodable:
+def expand(body: bytes, content_encoding: str, *, limit_bytes: int = MAX_EXPANDED_BYTES) -> bytes | Undecodable:
     """
     The body as it was before ``content_encoding`` (identity, gzip, x-gzip or deflate).
 
@@ -20,19 +20,19 @@ def expand(body: bytes, content_encoding: str) -> bytes | Undecodable:
     """
     match content_encoding.strip().lower():
         case "" | "identity":
-            return body if len(body) <= MAX_EXPANDED_BYTES else Undecodable(Reason.TOO_LARGE)
+            return body if len(body) <= limit_bytes else Undecodable(Reason.TOO_LARGE)
         case "gzip" | "x-gzip" | "deflate":
-            return _inflate(body)
+            return _inflate(body, limit_bytes)
         case _:
             return Undecodable(Reason.UNSUPPORTED_ENCODING)
 
 
-def _inflate(body: bytes) -> bytes | Undecodable:
+def _inflate(body: bytes, limit_bytes: int) -> bytes | Undecodable:
     inflater = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        expanded = inflater.decompress(body, MAX_EXPANDED_BYTES + 1)
+        expanded = inflater.decompress(body, limit_bytes + 1)
     except zlib.error:
         return Undecodable(Reason.UNSUPPORTED_ENCODING)
-    if len(expanded) > MAX_EXPANDED_BYTES:
+    if len(expanded) > limit_bytes:
         return Undecodable(Reason.TOO_LARGE)
     return expanded if inflater.eof else Undecodable(Reason.UNSUPPORTED_ENCODING)

@@ -1,0 +1,187 @@
+"""
+The analysis of one stream of exchanges under one configuration and one reference: what is counted of each.
+
+A new configuration of what is read, or a new reference, is a new :class:`Analysis`: counts of two never mix.
+"""
+
+import dataclasses
+import re
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from onguard import contract
+from onguard.counts import Counts
+from onguard.profile import Feature, Profile
+from onguard.sidecar_config import SidecarConfig
+from onguard_sidecar.analyst.accumulate import Group, unit_shares
+from onguard_sidecar.analyst.align import Aligned, Columns
+from onguard_sidecar.analyst.duplicates import Recent
+from onguard_sidecar.decoding import encoding, formats, heads
+from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
+from onguard_sidecar.exchange import Exchange
+
+ANALYSED: Final = "analysed"
+DUPLICATE: Final = "duplicate"
+PROBE: Final = "probe"
+_SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+_MODEL: Final = re.compile(r"/v[12]/models/([^/:]+)")
+
+
+def undecodable(reason: Reason) -> str:
+    """
+    The ledger's field of a reason.
+
+    >>> undecodable(Reason.BAD_JSON)
+    'undecodable_bad_json'
+    """
+    return f"undecodable_{reason.value}"
+
+
+@dataclasses.dataclass(slots=True)
+class Tally:
+    """Rows and columns of this analysis, for display."""
+
+    rows: int = 0
+    requests: int = 0
+    duplicates: int = 0
+    missing: int = 0
+    extra: int = 0
+    coerced: int = 0
+
+    def note(self, aligned: Aligned) -> None:
+        """Add what did not fit."""
+        self.missing += aligned.missing
+        self.extra += aligned.extra
+        self.coerced += aligned.coerced
+
+
+class Analysis:
+    """
+    Decodes and counts exchanges, one after another.
+
+    Args:
+        config: what to read.
+        profile: the reference; None: decode only, so that the account is true while there is none.
+        key: random bytes of this process, for the hashes of bodies and redacted values.
+    """
+
+    def __init__(self, config: SidecarConfig, profile: Profile | None, key: bytes) -> None:
+        self.config = config
+        self.profile = profile
+        self.tally = Tally()
+        self._recent = Recent(key)
+        self._counts = Counts.zero(profile) if profile else None
+        self._inputs = self._side(profile.inputs if profile else (), key)
+        self._outputs = self._side(profile.outputs if profile else (), key)
+
+    def _side(self, features: tuple[Feature, ...], key: bytes) -> "_Side | None":
+        if self.profile is None or self._counts is None or not features:
+            return None
+        columns = Columns(features, self.config.redact, key)
+        return _Side(columns, Group(self.profile, columns.kept, self._counts))
+
+    def take(self, exchange: Exchange, *, now: float) -> str:
+        """
+        Count one exchange.
+
+        Args:
+            exchange: as the wire handed it over.
+            now: monotonic seconds.
+
+        Returns:
+            The ledger's field that it belongs to.
+        """
+        head = heads.parse(exchange.request_head)
+        if head.method in _SAFE_METHODS or self._is_of_another_model(head.path):
+            return PROBE
+        if exchange.request_truncated:
+            return undecodable(Reason.TOO_LARGE)
+        if self._recent.seen(exchange.request_body, now=now):
+            self.tally.duplicates += 1
+            return DUPLICATE
+        return self._read(exchange, head)
+
+    def counts(self) -> Counts | None:
+        """A copy of what was counted so far; None without a reference."""
+        if self._counts is None:
+            return None
+        for side in (self._inputs, self._outputs):
+            if side:
+                side.group.flush()
+        values = {field.name: getattr(self._counts, field.name) for field in dataclasses.fields(Counts)}
+        arrays: dict[str, Any] = {k: v.copy() for k, v in values.items() if isinstance(v, np.ndarray)}
+        return dataclasses.replace(
+            self._counts,
+            rows=self.tally.rows,
+            units=self.tally.requests * contract.UNIT,
+            unit_squares=self.tally.requests * contract.UNIT,
+            duplicates=self.tally.duplicates,
+            **arrays,
+        )
+
+    def _is_of_another_model(self, path: str) -> bool:
+        wanted = self.config.match_model
+        found = _MODEL.search(path) if wanted else None
+        return found is not None and found[1] != wanted
+
+    def _read(self, exchange: Exchange, head: heads.Head) -> str:
+        request = self._request(exchange, head)
+        if isinstance(request, Undecodable):
+            self._recent.forget(exchange.request_body)  # its repeats are undecodable too, not duplicates
+            return undecodable(request.reason)
+        fmt, batch, aligned = request
+        self.tally.rows += batch.rows
+        self.tally.requests += 1
+        if self._inputs and aligned:
+            self.tally.note(aligned)
+            self._inputs.count(aligned)
+        return undecodable(Reason.RESPONSE) if self._answer_is_lost(exchange, fmt) else ANALYSED
+
+    def _request(self, exchange: Exchange, head: heads.Head) -> "_Request | Undecodable":
+        body = encoding.expand(exchange.request_body, head.content_encoding)
+        if isinstance(body, Undecodable):
+            return body
+        fmt = formats.choose(self.config.protocol, path=head.path, content_type=head.content_type, body=body)
+        if isinstance(fmt, Undecodable):
+            return fmt
+        batch = fmt.decode_request(body)
+        if isinstance(batch, Undecodable) or self._inputs is None:
+            return batch if isinstance(batch, Undecodable) else _Request(fmt, batch, None)
+        aligned = self._inputs.columns.align(batch)
+        return aligned if isinstance(aligned, Undecodable) else _Request(fmt, batch, aligned)
+
+    def _answer_is_lost(self, exchange: Exchange, fmt: formats.Format) -> bool:
+        """Count the outputs of an answer that has some; whether it should have had and could not be read."""
+        if self._outputs is None or not 200 <= exchange.status < 300 or exchange.client_aborted:
+            return False
+        if exchange.response_truncated or exchange.upstream_reset:
+            return True
+        head = heads.parse(exchange.response_head)
+        body = encoding.expand(exchange.response_body, head.content_encoding)
+        batch: Decoded = body if isinstance(body, Undecodable) else fmt.decode_response(body)
+        aligned = batch if isinstance(batch, Undecodable) else self._outputs.columns.align(batch)
+        if isinstance(aligned, Undecodable):
+            return True
+        self._outputs.count(aligned)
+        return False
+
+
+class _Request(NamedTuple):
+    """A request that could be read."""
+
+    fmt: formats.Format
+    batch: Batch
+    aligned: Aligned | None
+    """None where there is no reference for inputs."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Side:
+    """Inputs or outputs."""
+
+    columns: Columns
+    group: Group
+
+    def count(self, aligned: Aligned) -> None:
+        self.group.add(aligned.cells, unit_shares(len(aligned.cells)))
