@@ -12,9 +12,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from onguard.counts import Counts, CountsError, Report, from_wire
+from onguard.counts import Counts, CountsError, CountsWire, Report, from_wire
 from onguard.profile import Profile
 
 _LOST: Final = ("dropped", "truncated", "undecodable")
@@ -22,8 +23,7 @@ _LOST: Final = ("dropped", "truncated", "undecodable")
 _SEEN: Final = "analysed"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """
     How far one pod has been counted.
 
@@ -35,8 +35,8 @@ class Cursor:
 
     wire_boot: str
     analyst_boot: str
-    counts: Counts | None = None
-    ledger: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    counts: CountsWire | None = None
+    ledger: Mapping[str, int] = {}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,46 +66,45 @@ def advance(
         profile: the reference that counts must belong to; None: counts are left out.
         is_new: the pod began after our last reading of this model, so that all it says is new.
     """
-    counts = _counts_of(report, profile)
     same_wire = cursor is not None and cursor.wire_boot == report.wire_boot
     ledger = _ledger_since(cursor.ledger if cursor and same_wire else None, report, is_new=is_new or cursor is not None)
     increment = Increment(
-        counts=_counts_since(cursor, counts, report, is_new=is_new),
+        counts=_counts_since(cursor, report, profile, is_new=is_new) if profile is not None else None,
         seen=ledger.get(_SEEN, 0),
         lost=sum(_of_outcome(ledger, outcome) for outcome in _LOST),
     )
     moved = Cursor(
         wire_boot=report.wire_boot,
         analyst_boot=report.analyst_boot,
-        counts=counts if counts is not None else _kept(cursor, report),
-        ledger=dict(report.ledger),
+        counts=report.counts if report.counts is not None else _kept(cursor, report),
+        ledger=report.ledger,
     )
     return increment, moved
 
 
-def _kept(cursor: Cursor | None, report: Report) -> Counts | None:
+def _kept(cursor: Cursor | None, report: Report) -> CountsWire | None:
     return cursor.counts if cursor and cursor.analyst_boot == report.analyst_boot else None
 
 
-def _counts_of(report: Report, profile: Profile | None) -> Counts | None:
-    if report.counts is None or profile is None:
+def _read(wire: CountsWire | None, profile: Profile) -> Counts | None:
+    if wire is None:
         return None
     try:
-        return from_wire(report.counts, profile)
+        return from_wire(wire, profile)
     except CountsError:
         return None  # counted against another reference: the sidecar has yet to load the present one
 
 
-def _counts_since(cursor: Cursor | None, counts: Counts | None, report: Report, *, is_new: bool) -> Counts | None:
-    if counts is None:
-        return None
+def _counts_since(cursor: Cursor | None, report: Report, profile: Profile, *, is_new: bool) -> Counts | None:
+    counts = _read(report.counts, profile)
     if cursor is None:
         return counts if is_new else None
-    if cursor.analyst_boot != report.analyst_boot:
-        return counts  # this boot began after the reading that the cursor stands for
-    if cursor.counts is None or cursor.counts.profile_hash != counts.profile_hash:
+    if counts is None or cursor.analyst_boot != report.analyst_boot:
+        return counts  # a boot that began after the reading that the cursor stands for
+    before = _read(cursor.counts, profile)
+    if before is None:
         return None
-    difference = counts - cursor.counts
+    difference = counts - before
     return difference if difference.rows >= 0 and bool(np.all(difference.bins >= 0)) else None
 
 

@@ -9,11 +9,12 @@ from onguard import contract
 from onguard.spec import Rollout
 from onguard_operator import release
 from onguard_operator.guarding import is_injected, is_namespace_labelled, rollout_of
-from onguard_operator.objects import Object, annotations_of, name_of, time_of
+from onguard_operator.objects import Object, annotations_of, condition_of, name_of, time_of
 from onguard_operator.observe import Observed
 from onguard_operator.status import Condition, fails, holds, unknown
 
 STUCK_AFTER: Final = timedelta(minutes=1)
+REFUSED_AFTER: Final = timedelta(seconds=15)
 RESTART_EVERY: Final = timedelta(minutes=10)
 """Pods that came without a sidecar although they passed an admitting gate are not restarted more often than this."""
 SUSPENDED: Final = "InjectionSuspended"
@@ -54,11 +55,41 @@ def stuck_sidecars(seen: Observed, now: datetime) -> Iterator[tuple[Object, Obje
                     yield pod, container, reason
 
 
-def images_to_suspend(seen: Observed, now: datetime) -> Sequence[str]:
-    """Sidecar images, as the pod names them, that the breaker must stop now."""
-    known = suspended_images(seen.mdep)
-    images = {_image_of(pod, container["name"]) for pod, container, _ in stuck_sidecars(seen, now)}
-    return sorted(images - set(known) - {""})
+def suspension(seen: Observed, now: datetime, *, sidecar_image: str) -> tuple[Sequence[str], str]:
+    """
+    Sidecar images that injection stops with for this ModelDeployment, and why the newest of them.
+
+    An image stays suspended until another one is installed or the ModelDeployment's spec changes.
+    """
+    known = [image for image in suspended_images(seen.mdep) if image == sidecar_image and not _is_reset(seen)]
+    for pod, container, reason in stuck_sidecars(seen, now):
+        image = _image_of(pod, container["name"])
+        if image and image not in known:
+            return [*known, image], f"container {container['name']} of pod {name_of(pod)} hung in {reason}"
+    refusal = refused_creation(seen, now)
+    if refusal and sidecar_image not in known:
+        return [*known, sidecar_image], f"pods with a sidecar are refused: {refusal}"
+    return known, ""
+
+
+def _is_reset(seen: Observed) -> bool:
+    """Whether the spec was changed after the suspension."""
+    condition = condition_of(seen.mdep, contract.CONDITION_INJECTED) or {}
+    return int(condition.get("observedGeneration", 0)) < int(seen.mdep["metadata"].get("generation", 0))
+
+
+def refused_creation(seen: Observed, now: datetime) -> str | None:
+    """Why the API server refuses the target's pods although injection would make them larger; None: it does not."""
+    if not is_namespace_labelled(seen):
+        return None
+    for owner in seen.replica_sets:
+        failure = condition_of(owner, "ReplicaFailure") or {}
+        since = time_of(failure.get("lastTransitionTime"))
+        text = str(failure.get("message", ""))
+        refused = "quota" in text or "violates PodSecurity" in text
+        if owner["spec"].get("replicas") and failure.get("status") == "True" and refused and since is not None:
+            return text if now - since >= REFUSED_AFTER else None
+    return None
 
 
 def _image_of(pod: Object, container: str) -> str:
@@ -68,9 +99,10 @@ def _image_of(pod: Object, container: str) -> str:
 
 def is_restart_due(seen: Observed, now: datetime, *, sidecar_image: str) -> bool:
     """
-    Whether pods should be restarted to get their sidecar, or to get rid of one that keeps them from starting.
+    Whether pods should be restarted to get their sidecar.
 
-    Only by the rollout annotation, never while a rollout runs, and never sooner than ten minutes after the last.
+    Only by the rollout annotation, never while a rollout runs or the gate is away, and never sooner than ten minutes
+    after the last.
     """
     if seen.target is None or not seen.may_restart or not _is_settled(seen.target):
         return False
@@ -83,21 +115,36 @@ def is_restart_due(seen: Observed, now: datetime, *, sidecar_image: str) -> bool
 def _wants_sidecar(seen: Observed, sidecar_image: str) -> bool:
     if rollout_of(seen) is Rollout.MANUAL or not is_namespace_labelled(seen) or seen.sidecar_map is None:
         return False
-    if sidecar_image in suspended_images(seen.mdep):
+    if sidecar_image in suspended_images(seen.mdep) or not seen.is_gate_ready:
         return False
     # A pod with a reason has been refused for good; one without any was created while the gate was away.
-    return any(contract.ANNOTATION_INJECTION not in annotations_of(pod) for pod in seen.model_pods)
+    reasons = [annotations_of(pod).get(contract.ANNOTATION_INJECTION, "") for pod in seen.model_pods]
+    return any(reason in ("", SUSPENDED) for reason in reasons)
 
 
 def is_relief_due(seen: Observed, now: datetime) -> bool:
-    """Whether injected pods hang on a suspended image and must be replaced, whoever restarts pods otherwise."""
-    if seen.target is None or not seen.may_restart:
-        return False
+    """
+    Whether pods that can't start with a suspended image must be replaced, whoever restarts pods otherwise.
+
+    Once: pods, and failures to create any, that are older than the last restart are on their way out already.
+    """
     images = suspended_images(seen.mdep)
-    hanging = [pod for pod, c, _ in stuck_sidecars(seen, now) if _image_of(pod, c["name"]) in images]
+    if seen.target is None or not seen.may_restart or not images:
+        return False
     last = time_of(release.restarted_at(seen.target["spec"]["template"]))
-    # Once: pods that were created before the last restart of the template are on their way out already.
-    return any(last is None or (time_of(p["metadata"]["creationTimestamp"]) or now) > last for p in hanging)
+    hanging = [
+        time_of(pod["metadata"]["creationTimestamp"])
+        for pod, container, _ in stuck_sidecars(seen, now)
+        if _image_of(pod, container["name"]) in images
+    ]
+    failing = [time_of(owner["metadata"]["creationTimestamp"]) for owner in _refused(seen, now)]
+    return any(last is None or (since or now) > last for since in (*hanging, *failing))
+
+
+def _refused(seen: Observed, now: datetime) -> Sequence[Object]:
+    if refused_creation(seen, now) is None:
+        return ()
+    return [owner for owner in seen.replica_sets if condition_of(owner, "ReplicaFailure")]
 
 
 def _is_settled(target: Object) -> bool:
@@ -117,14 +164,9 @@ def injected(seen: Observed, now: datetime, *, sidecar_image: str) -> Condition:
     kind = contract.CONDITION_INJECTED
     if seen.target is None:
         return unknown(kind, "TargetNotFound")
-    stuck = next(stuck_sidecars(seen, now), None)
-    if suspended_images(seen.mdep) and (sidecar_image in suspended_images(seen.mdep) or stuck):
-        return fails(
-            kind, SUSPENDED, f"a pod hung on sidecar image {sidecar_image}: pods start without it; fix: a working image"
-        )
-    if stuck:
-        pod, container, reason = stuck
-        return fails(kind, "SidecarStuck", f"container {container['name']} of pod {name_of(pod)} waits: {reason}")
+    images, why = suspension(seen, now, sidecar_image=sidecar_image)
+    if images:
+        return fails(kind, SUSPENDED, _why_suspended(seen, why))
     pods = seen.live_pods
     if not pods:
         return unknown(kind, "NoPods", "the target has no pods")
@@ -132,6 +174,14 @@ def injected(seen: Observed, now: datetime, *, sidecar_image: str) -> Condition:
     if not bare:
         return holds(kind, "AllPods", f"all {len(pods)} pods carry the sidecar")
     return _of_bare(seen, bare)
+
+
+def _why_suspended(seen: Observed, why: str) -> str:
+    """Keep saying what the trouble was: once pods start without the sidecar, nothing shows it any more."""
+    before = condition_of(seen.mdep, contract.CONDITION_INJECTED) or {}
+    if not why and before.get("reason") == SUSPENDED:
+        return str(before.get("message", ""))
+    return f"{why}; pods start without a sidecar until another image is installed or the ModelDeployment is changed"
 
 
 def _of_bare(seen: Observed, bare: Sequence[Object]) -> Condition:
@@ -147,4 +197,8 @@ def _of_bare(seen: Observed, bare: Sequence[Object]) -> Condition:
         return fails(kind, "RestartNeeded", f"{len(bare)} pods are older than their sidecar; fix: {restart}")
     if not seen.may_restart:
         return fails(kind, "RestartForbidden", f"the operator may not restart {len(bare)} pods; fix: {restart}")
+    if not seen.is_gate_ready:
+        return fails(
+            kind, "GateNotReady", f"{len(bare)} pods came without a sidecar and the gate has no ready endpoint"
+        )
     return unknown(kind, "RestartPending", f"{len(bare)} pods wait for their restart")

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from onguard import contract
 from onguard.spec import Spec
@@ -20,6 +21,9 @@ from onguard_operator.objects import (
     uid_of,
 )
 
+GATE: Final = {"app.kubernetes.io/component": "gate"}
+"""Labels of the gate's Service, which its EndpointSlices carry too."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Observed:
@@ -32,6 +36,7 @@ class Observed:
         contents: digest by name of each ConfigMap that a template names.
         good_templates: our ControllerRevisions, oldest first.
         decisions: about this ModelDeployment (by uid), oldest first.
+        is_gate_ready: whether new pods would pass the gate.
         may_restart: whether the operator may patch the target.
         may_retrain: whether the operator may create Jobs.
     """
@@ -52,6 +57,7 @@ class Observed:
     decisions: Sequence[Object] = ()
     jobs: Sequence[Object] = ()
     baseline: Object | None = None
+    is_gate_ready: bool = True
     may_restart: bool = True
     may_retrain: bool = True
 
@@ -82,9 +88,15 @@ class Observed:
         return [pod for pod in self.live_pods if contract.LABEL_ARM not in labels_of(pod)]
 
 
-async def observe(cluster: Cluster, mdep: Object, spec: Spec) -> Observed:
+async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namespace: str) -> Observed:
     """
     Read the world around ``mdep``.
+
+    Args:
+        cluster: the API server.
+        mdep: the ModelDeployment as read live.
+        spec: its parsed spec.
+        operator_namespace: where the gate runs.
 
     Raises:
         ClusterError: if something that must be readable is not; an absent object is part of the picture.
@@ -107,12 +119,13 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec) -> Observed:
         cluster.list(Kind.CONTROLLER_REVISION, space, labels=mark),
         cluster.list(Kind.DECISION, space, labels=mark),
         cluster.list(Kind.JOB, space, labels=mark),
+        cluster.list(Kind.ENDPOINT_SLICE, operator_namespace, labels=GATE),
     )
     may = await asyncio.gather(
         cluster.is_allowed("patch", Kind.DEPLOYMENT, space), cluster.is_allowed("create", Kind.JOB, space)
     )
     replica_sets, pods = await _workload(cluster, space, target)
-    services, slices, templates, decisions, jobs = lists
+    services, slices, templates, decisions, jobs, gates = lists
     return Observed(
         mdep=mdep,
         spec=spec,
@@ -130,9 +143,15 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec) -> Observed:
         decisions=_about(mdep, decisions),
         jobs=[job for job in jobs if any(is_owned_by(job, decision) for decision in decisions)],
         baseline=found[4] if found[4] and is_owned_by(found[4], mdep) else None,
+        is_gate_ready=any(_is_serving(piece) for piece in gates),
         may_restart=may[0],
         may_retrain=may[1],
     )
+
+
+def _is_serving(piece: Object) -> bool:
+    endpoints = piece.get("endpoints") or ()
+    return any((endpoint.get("conditions") or {}).get("ready") for endpoint in endpoints)
 
 
 def _about(mdep: Object, decisions: Sequence[Object]) -> Sequence[Object]:

@@ -1,0 +1,202 @@
+"""
+One visit's readings into the evidence. Pure: the same readings from the same evidence give the same evidence.
+
+Differences of counters feed the detectors of data, joined epochs those of errors and latency and the arms. What can't
+be read adds nothing; what is read twice is counted once.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from onguard import bounded, contract, detectors
+from onguard.bounded import BoundedState
+from onguard.counts import Ints, Report
+from onguard.profile import Profile
+from onguard.states import State
+from onguard_operator import counting, epochs
+from onguard_operator.counting import Cursor, Increment
+from onguard_operator.epochs import Joined, PodEpochs
+from onguard_operator.evidence import Evidence, Past
+from onguard_operator.judges import Judges, ServiceJudge
+
+PAST_ROWS: Final = 4 * 720
+"""Rows of (epoch, revision) that are kept: an hour of two revisions at least."""
+GIVE_UP_EPOCHS: Final = contract.EPOCHS_SERVED - 12
+"""An epoch that some pod still lacks a minute before the sidecars forget it is discarded for the arms."""
+MEASUREMENT_LOSS: Final = 0.05
+MIN_FOR_LOSS: Final = 100
+_REACHING_CLIENTS: Final = (contract.ARM_CANDIDATE, contract.ARM_BASELINE)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PodReading:
+    """What a pod said, and what we know of the pod."""
+
+    pod: str
+    revision: str
+    arm: str
+    report: Report
+    is_new: bool
+    ready_at: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What readings are judged by: detectors, reference, and the identity of the objectives that epochs are cut with."""
+
+    judges: Judges
+    profile: Profile | None
+    objectives_hash: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Intake:
+    """
+    What was new in this visit.
+
+    Attributes:
+        unit_bins: (B,) weight per bin; None if nothing was counted.
+        lost: share of inference traffic that was lost in a way that may depend on it.
+        is_lossy: so much that the measuring is in doubt.
+        served: epochs for errors and latency.
+        paired: epochs that every pod of both arms speaks for.
+    """
+
+    unit_bins: Ints | None = None
+    lost: float = 0.0
+    is_lossy: bool = False
+    served: Sequence[Joined] = ()
+    paired: Sequence[Joined] = ()
+
+
+def absorb(
+    evidence: Evidence, readings: Sequence[PodReading], setting: Setting, *, expected: frozenset[str], now: float
+) -> tuple[Evidence, Intake]:
+    """
+    Take all readings of one visit.
+
+    Args:
+        evidence: so far.
+        readings: of the pods that could be read.
+        setting: detectors and reference.
+        expected: uids of the pods that serve and should be readable.
+        now: Unix time.
+    """
+    increments, cursors = _advance(evidence, readings, setting)
+    intake = _data_intake(evidence, increments, now)
+    pods = [pod for reading in readings if (pod := _epochs_of(reading, setting)) is not None]
+    served, service_to = _serve(evidence, pods)
+    paired, arms_to = _pair(evidence, pods, expected)
+    moved = dataclasses.replace(
+        evidence,
+        read_at=now if readings else evidence.read_at,
+        cursors={**{uid: c for uid, c in evidence.cursors.items() if uid in expected}, **cursors},
+        members=expected,
+        service_to=service_to,
+        arms_to=arms_to,
+        data=_step_data(evidence, setting, intake),
+        service=_step_service(evidence, setting, served),
+        past=(*evidence.past, *_past_of(served))[-PAST_ROWS:],
+    )
+    return moved, dataclasses.replace(intake, served=served, paired=paired)
+
+
+def since_of(evidence: Evidence) -> int:
+    """The epoch after which sidecars are asked for epochs."""
+    return min(evidence.service_to, evidence.arms_to)
+
+
+def _advance(
+    evidence: Evidence, readings: Iterable[PodReading], setting: Setting
+) -> tuple[list[Increment], dict[str, Cursor]]:
+    increments, cursors = [], {}
+    for reading in readings:
+        increment, cursor = counting.advance(
+            evidence.cursors.get(reading.pod), reading.report, profile=setting.profile, is_new=reading.is_new
+        )
+        cursors[reading.pod] = cursor
+        if reading.arm in _REACHING_CLIENTS:
+            increments.append(increment)
+    return increments, cursors
+
+
+def _data_intake(evidence: Evidence, increments: Sequence[Increment], now: float) -> Intake:
+    seen, lost = sum(i.seen for i in increments), sum(i.lost for i in increments)
+    share = counting.lost_share(seen, lost)
+    bins = [i.counts.unit_bins for i in increments if i.counts is not None]
+    if not bins or now < evidence.history.mixed_until:
+        bins = []
+    return Intake(
+        unit_bins=np.sum(bins, axis=0, dtype=np.int64) if bins else None,
+        lost=share,
+        is_lossy=share > MEASUREMENT_LOSS and seen + lost >= MIN_FOR_LOSS,
+    )
+
+
+def _step_data(evidence: Evidence, setting: Setting, intake: Intake) -> Mapping[str, State]:
+    states = {}
+    for judge in setting.judges.data:
+        state = detectors.resume(judge.detector, evidence.data.get(judge.name))
+        if intake.unit_bins is not None:
+            state = detectors.step(judge.detector, state, intake.unit_bins, lost=intake.lost)
+        states[judge.name] = state
+    return states
+
+
+def _epochs_of(reading: PodReading, setting: Setting) -> PodEpochs | None:
+    return epochs.of_report(
+        reading.report,
+        pod=reading.pod,
+        revision=reading.revision,
+        arm=reading.arm,
+        ready_at=reading.ready_at,
+        objectives_hash=setting.objectives_hash,
+    )
+
+
+def _serve(evidence: Evidence, pods: Sequence[PodEpochs]) -> tuple[list[Joined], int]:
+    """Epochs that are new and final on every pod that was read."""
+    last = epochs.last_common(pods)
+    if last is None or last <= evidence.service_to:
+        return [], evidence.service_to
+    if evidence.service_to == 0:
+        return [], last
+    return epochs.join(pods, evidence.service_to + 1, last, skip_warm_up=True), last
+
+
+def _pair(evidence: Evidence, pods: Sequence[PodEpochs], expected: frozenset[str]) -> tuple[list[Joined], int]:
+    """Epochs that every pod speaks for; those that a pod took away with it, or keeps from us, are discarded."""
+    last = epochs.last_common(pods)
+    if last is None or last <= evidence.arms_to:
+        return [], evidence.arms_to
+    read = {pod.pod for pod in pods}
+    if evidence.arms_to == 0 or evidence.members - read - expected:
+        return [], last
+    if expected - read:
+        return [], max(evidence.arms_to, last - GIVE_UP_EPOCHS)
+    return epochs.join(pods, evidence.arms_to + 1, last, skip_warm_up=True), last
+
+
+def _step_service(evidence: Evidence, setting: Setting, served: Sequence[Joined]) -> Mapping[str, BoundedState]:
+    return {judge.name: _step_judge(evidence, judge, served) for judge in setting.judges.service}
+
+
+def _step_judge(evidence: Evidence, judge: ServiceJudge, served: Sequence[Joined]) -> BoundedState:
+    state = bounded.resume(judge.detector, evidence.service.get(judge.name))
+    totals = [epoch.total(_REACHING_CLIENTS) for epoch in served]
+    pairs = [(int(min(row[judge.column], row[epochs.REQUESTS])), int(row[epochs.REQUESTS])) for row in totals]
+    return bounded.steps(judge.detector, state, pairs)
+
+
+def _past_of(served: Iterable[Joined]) -> Iterable[Past]:
+    for epoch in served:
+        by_revision: dict[str, Ints] = {}
+        for (revision, arm), row in epoch.sums.items():
+            if arm in _REACHING_CLIENTS:
+                by_revision[revision] = by_revision.get(revision, np.zeros(epochs.WIDTH, np.int64)) + row
+        for revision, row in by_revision.items():
+            slow = tuple(int(v) for v in row[epochs.SLOW : epochs.SLOW + contract.LATENCY_SLOTS])
+            yield Past(epoch.id, revision, int(row[epochs.REQUESTS]), int(row[epochs.ERRORS]), slow)
