@@ -61,7 +61,7 @@ def watched(
 
 def token(kube: Kube) -> str:
     """The bearer token that the chart made for Alertmanager."""
-    secret = kube.get("secret", "onguard-alerts", chart.NAMESPACE)
+    secret = kube.get("secret", "onguard-alerts-token", chart.NAMESPACE)
     assert secret, "the chart makes a Secret with the token of the alert receiver"
     return base64.b64decode(next(iter(secret["data"].values()))).decode().split()[0]
 
@@ -100,7 +100,7 @@ def targets(kube: Kube, shop: Shop, file: Path) -> Iterator[None]:
 
 
 def write_targets(kube: Kube, shop: Shop, file: Path) -> None:
-    sidecars = [(pod, contract.PORT_ADMIN) for pod in shop.pods() if objects.is_injected(pod)]
+    sidecars = [(pod, contract.PORT_ADMIN) for pod in shop.all_pods() if objects.is_injected(pod)]
     ours = [(pod, 9090) for pod in kube.list("pods", chart.NAMESPACE, "app.kubernetes.io/name=onguard")]
     found = [
         {

@@ -65,7 +65,11 @@ class Shop:
         return f"http://{service['spec']['clusterIP']}:80"
 
     def pods(self) -> Sequence[Object]:
-        """The model's pods, without those that are going."""
+        """The Deployment's pods, without those that are going."""
+        return [pod for pod in self.all_pods() if contract.LABEL_ARM not in pod["metadata"]["labels"]]
+
+    def all_pods(self) -> Sequence[Object]:
+        """Every pod behind the Service that is not going, the baseline arm's too."""
         pods = self.kube.list("pods", self.space, "app=churn")
         return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
 
