@@ -5,6 +5,7 @@ Times are monotonic ns; :attr:`Accounts.wall_ns` turns them into wall-clock time
 and becomes visible at the next publication.
 """
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -85,7 +86,7 @@ class Accounts:
     def publish(self, now: int) -> None:
         """Show everything up to ``now``."""
         self.roll(now)
-        self.tally[WIRE_INDEX["published_ns"]] = now + self.wall_ns
+        self.tally[WIRE_INDEX["published_ns"]] = max(now + self.wall_ns, self.epoch * EPOCH_NS)
         self.ledger.publish()
 
     def roll(self, now: int) -> int:
@@ -98,9 +99,9 @@ class Accounts:
             self.epoch = max(self.epoch, (now + self.wall_ns) // EPOCH_NS)
             self._row_end = (self.epoch + 1) * EPOCH_NS - self.wall_ns
             self._row = ledgers.RING + self.epoch % EPOCH_RING * ledgers.EPOCH_CELLS
-            for cell in range(self._row, self._row + ledgers.EPOCH_CELLS):
-                self.tally[cell] = 0
-            self.tally[self._row] = self.epoch
+            if self.tally[self._row] != self.epoch:
+                self.tally[self._row : self._row + ledgers.EPOCH_CELLS] = array("q", bytes(8 * ledgers.EPOCH_CELLS))
+                self.tally[self._row] = self.epoch
         return self._row
 
     def sampled(self) -> bool:

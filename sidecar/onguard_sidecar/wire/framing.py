@@ -67,8 +67,8 @@ class Framer:
     """
 
     __slots__ = (
-        "_answer_closes", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_number", "_out",
-        "_sent", "_server_body", "_server_buffer", "_server_since", "_sink", "closed", "queue", "reason",
+        "_answer_closes", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_live", "_number",
+        "_out", "_sent", "_server_body", "_server_buffer", "_server_since", "_sink", "closed", "queue", "reason",
     )  # fmt: skip
 
     def __init__(self, heads: Heads, sink: Sink) -> None:
@@ -77,6 +77,8 @@ class Framer:
         self.queue: deque[Pending] = deque()
         self.reason: Opaque | None = None
         self.closed = False
+        self._live = True
+        """Neither opaque nor ended."""
         self._number = 0
         self._client_body: Body | None = None
         self._client_buffer = bytearray()
@@ -98,7 +100,7 @@ class Framer:
 
     def feed_client(self, data: bytes, now: int) -> None:
         """Bytes that were forwarded to the model."""
-        if self.reason is not None:
+        if not self._live:
             return
         try:
             self._client(data, now)
@@ -191,7 +193,7 @@ class Framer:
 
     def feed_server(self, data: bytes, now: int) -> None:
         """Bytes that were forwarded to the client."""
-        if self.reason is not None:
+        if not self._live:
             return
         try:
             self._server(data, now)
@@ -356,6 +358,7 @@ class Framer:
         self._end_all(now, CLIENT_ABORTED)
 
     def _end_all(self, now: int, flag: int) -> None:
+        self._live = False  # what a client sends from now on gets no answer
         while self.queue:
             pending = self.queue.popleft()
             if not pending.response_done:
@@ -367,6 +370,7 @@ class Framer:
     def _give_up(self, reason: Opaque) -> None:
         if self.reason is None:
             self.reason = reason
+            self._live = False
             lost = list(self.queue)
             self.queue.clear()
             self._client_body = self._server_body = self._held = None
