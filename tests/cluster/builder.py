@@ -68,9 +68,12 @@ def archive(name: str) -> Path:
     return path
 
 
-def size_bytes(name: str) -> int:
+def size(name: str) -> str:
     """Uncompressed size: what the node unpacks."""
-    return archive(name).stat().st_size
+    if has_docker():
+        size_bytes = int(run("docker", "image", "inspect", "--format={{.Size}}", name))
+        return f"{size_bytes / 1e6:.1f} MB"
+    return _buildah("images", "--format={{.Size}}", name).strip()
 
 
 def scratch(name: str, program: Path) -> str:

@@ -22,6 +22,7 @@ PROGRAMS: Final = {
     "conntrack": "conntrack",
     "ip": "iproute2",
     "buildah": "buildah",
+    "strip": "binutils",
     "prometheus": "prometheus",
     "prometheus-alertmanager": "prometheus-alertmanager",
     "wrk": "wrk",
