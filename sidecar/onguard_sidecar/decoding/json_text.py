@@ -36,7 +36,9 @@ def loose(body: bytes) -> Any | Undecodable:
         return msgspec.json.decode(body)
     except RecursionError:
         return Undecodable(Reason.TOO_DEEP)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UnicodeDecodeError:
+        return Undecodable(Reason.BAD_UTF8)
+    except msgspec.DecodeError:
         return _with_words(body) if any(word in body for word in _WORDS) else Undecodable(Reason.BAD_JSON)
 
 
@@ -45,5 +47,7 @@ def _with_words(body: bytes) -> Any | Undecodable:
         return json.loads(body)
     except RecursionError:
         return Undecodable(Reason.TOO_DEEP)
+    except UnicodeDecodeError:
+        return Undecodable(Reason.BAD_UTF8)
     except ValueError:
         return Undecodable(Reason.BAD_JSON)

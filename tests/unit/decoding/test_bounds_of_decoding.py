@@ -1,0 +1,87 @@
+"""Limits: expanded size, rows, columns, depth; each has its reason."""
+
+import gzip
+import json
+import tracemalloc
+import zlib
+
+import pytest
+
+from onguard_sidecar.decoding import encoding, heads, kserve_v1, open_inference_v2
+from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Reason, Undecodable
+
+BODY = b'{"instances": [[1, 2]]}'
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (BODY, ""),
+        (BODY, "identity"),
+        (gzip.compress(BODY), "gzip"),
+        (gzip.compress(BODY), " GZIP "),
+        (gzip.compress(BODY), "x-gzip"),
+        (zlib.compress(BODY), "deflate"),
+    ],
+)
+def test_a_known_encoding_is_undone(body: bytes, name: str) -> None:
+    assert encoding.expand(body, name) == BODY
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [(BODY, "br"), (BODY, "gzip, gzip"), (BODY, "gzip"), (gzip.compress(BODY)[:-9], "gzip"), (b"", "gzip")],
+)
+def test_an_unknown_or_broken_encoding_says_so(body: bytes, name: str) -> None:
+    assert encoding.expand(body, name) == Undecodable(Reason.UNSUPPORTED_ENCODING)
+
+
+def test_a_bomb_is_not_expanded() -> None:
+    bomb = gzip.compress(b"0" * (200 << 20), 9)
+    tracemalloc.start()
+    result = encoding.expand(bomb, "gzip")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert result == Undecodable(Reason.TOO_LARGE)
+    assert peak < 4 * encoding.MAX_EXPANDED_BYTES
+
+
+@pytest.mark.parametrize("decode", [kserve_v1.decode_request, open_inference_v2.decode_request])
+@pytest.mark.parametrize("opening", [b"[", b'{"instances":[', b'{"inputs":[', b'{"a":'])
+def test_deep_nesting_is_an_outcome(decode: object, opening: bytes) -> None:
+    decoded = decode(opening * 100_000)  # type: ignore[operator]
+    assert decoded in (Undecodable(Reason.TOO_DEEP), Undecodable(Reason.BAD_JSON))
+
+
+def test_too_many_rows_or_columns_are_too_large() -> None:
+    for rows in ([[1.0]] * (MAX_ROWS + 1), [1.0] * (MAX_ROWS + 1), [[1.0] * (MAX_COLUMNS + 1)], [["a"] * 5000]):
+        assert kserve_v1.decode_request(json.dumps({"instances": rows}).encode()) == Undecodable(Reason.TOO_LARGE)
+
+
+def test_objects_of_disjoint_names_do_not_grow_as_the_square() -> None:
+    rows = [{f"k{i}": 1} for i in range(4000)]
+    assert kserve_v1.decode_request(json.dumps({"instances": rows}).encode()) == Undecodable(Reason.TOO_LARGE)
+
+
+def test_numbers_beyond_a_double_are_no_error() -> None:
+    digits = b"1" + b"0" * 400
+    decoded = kserve_v1.decode_request(b'{"instances": [[' + digits + b', 1e999, -1e999, "x"]]}')
+    assert isinstance(decoded, Batch | Undecodable)
+
+
+@pytest.mark.parametrize("text", [b'{"instances": [["\xff"]]}', b'{"inst\xff": 1}'])
+def test_bytes_that_are_no_utf8_say_so(text: bytes) -> None:
+    assert kserve_v1.decode_request(text) == Undecodable(Reason.BAD_UTF8)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"\r\n", b"GET", b"POST /x", b"POST  HTTP/1.1\r\n", b"\xff\xfe /\xff HTTP/1.1\r\n\r\n", b"Content-Type:"],
+)
+def test_an_odd_head_is_read_as_far_as_it_goes(head: bytes) -> None:
+    assert isinstance(heads.parse(head), heads.Head)
+
+
+def test_the_names_of_fields_have_no_case() -> None:
+    head = heads.parse(b"POST / HTTP/1.1\r\nCONTENT-ENCODING:gzip\r\ncontent-TYPE: Application/JSON\r\n\r\n")
+    assert (head.content_encoding, head.content_type) == ("gzip", "application/json")
