@@ -45,7 +45,7 @@ class PodReading:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What readings are judged by: detectors, reference, and the identity of the objectives that epochs are cut with."""
+    """What readings are judged by: detectors, reference, and the identity of the objectives that cut the epochs."""
 
     judges: Judges
     profile: Profile | None

@@ -1,0 +1,218 @@
+"""From evidence to the findings that the cause table looks at, and to the figures that a Decision quotes. Pure."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from onguard import bounded, contract, effects
+from onguard.bounded import BoundedState
+from onguard.budget import Objective
+from onguard.cause import Arms, Findings, Signal, Strength
+from onguard.findings import Effect, Finding, Verdict
+from onguard.spec import Spec
+from onguard_operator.evidence import Evidence
+from onguard_operator.judges import Judges
+from onguard_operator.records import Measured
+from onguard_operator.release import Standing
+
+CARRIED_S: Final = 300.0
+"""How long after a change of revision an older breach may take to clear."""
+SUSPICION: Final = 0.5
+"""A candidate whose evidence has come half way to an alarm (in logarithms) does not become good yet."""
+AMBIGUOUS_REQUESTS: Final = 2000.0
+"""So many requests decide whether a shift passes ``retrainAt``; until then neither side is said, if both may be."""
+_SERVICE: Final = (Objective.ERRORS, Objective.LATENCY)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The arms: verdict for the table, ln of the evidence by objective, and figures for the record."""
+
+    verdict: Arms = Arms.NONE
+    log_e: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    log_threshold: float = math.inf
+    figures: tuple[Measured, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What is not in the counters: availability, saturation, doubts about the measuring, strength of a release."""
+
+    availability: Signal = Signal.UNKNOWN
+    availability_text: str = ""
+    saturated: bool = False
+    measurement: bool = False
+    comparison: Comparison = dataclasses.field(default_factory=Comparison)
+    strength: Strength = dataclasses.field(default_factory=Strength)
+
+
+def findings_of(evidence: Evidence, judges: Judges) -> Mapping[str, Finding]:
+    """What each detector says, by name of its objective."""
+    found: dict[str, Finding] = {}
+    for data in judges.data:
+        if data.name in evidence.data:
+            found[data.name] = effects.finding(data.detector, evidence.data[data.name])
+    for service in judges.service:
+        if service.name in evidence.service:
+            found[service.name] = bounded.finding(service.detector, evidence.service[service.name])
+    return found
+
+
+def with_onsets(evidence: Evidence, findings: Mapping[str, Finding], now: float) -> Evidence:
+    """Note when breaches that are new began, and forget those that are over."""
+    onsets = {}
+    for name, finding in findings.items():
+        if finding.alarmed:
+            onsets[name] = evidence.onsets.get(name) or now - _age_s(evidence.service.get(name))
+    return dataclasses.replace(evidence, onsets=onsets)
+
+
+def _age_s(state: BoundedState | None) -> float:
+    """How long the evidence has been growing: its recent epochs begin where the breach set in."""
+    return float(state.epochs * contract.EPOCH_S) if state is not None else 0.0
+
+
+def signal_of(findings: Iterable[Finding]) -> Signal:
+    """
+    Sum up detectors: an alarm wins, then health; no data is neither.
+
+    >>> signal_of([])
+    <Signal.UNKNOWN: 'unknown'>
+    """
+    verdicts = {finding.verdict for finding in findings}
+    if Verdict.ALARMED in verdicts:
+        return Signal.ALARM
+    return Signal.QUIET if Verdict.QUIET in verdicts else Signal.UNKNOWN
+
+
+def present(evidence: Evidence, findings: Mapping[str, Finding], now: float) -> Mapping[str, Finding]:
+    """
+    Leave out breaches of errors, latency and outputs that the revision before left behind.
+
+    After a rollback its alarms stay latched until enough good epochs have come; that is no breach of the revision
+    which serves now, unless it lasts.
+    """
+    if now - evidence.history.changed_at > CARRIED_S:
+        return findings
+    judged = (*_SERVICE, Objective.OUTPUTS)
+    left = [n for n, f in findings.items() if f.alarmed and f.objective in judged and n in evidence.broken_before]
+    return {name: finding for name, finding in findings.items() if name not in left}
+
+
+def table_input(
+    evidence: Evidence, findings: Mapping[str, Finding], spec: Spec, around: Surroundings
+) -> Findings | None:
+    """
+    The row of the cause table that holds now.
+
+    Returns:
+        None while a shift may or may not pass ``retrainAt``: a few more requests will tell, and a decision made
+        before would be made twice.
+    """
+    by = {o: [f for f in findings.values() if f.objective is o] for o in Objective}
+    drift = next(iter(by[Objective.DRIFT]), None)
+    beyond = _is_beyond(drift, float(spec.objectives.drift.retrain_at)) if drift and spec.objectives.drift else False
+    if beyond is None:
+        return None
+    return Findings(
+        measurement=around.measurement,
+        availability=around.availability if spec.objectives.availability is not None else Signal.UNKNOWN,
+        arms=around.comparison.verdict,
+        quality=signal_of(by[Objective.DATA_QUALITY]),
+        service=signal_of(f for o in _SERVICE for f in by[o]),
+        inputs=signal_of(by[Objective.DRIFT]),
+        outputs=signal_of(by[Objective.OUTPUTS]),
+        labels=Signal.UNKNOWN,
+        fresh=is_fresh(evidence, findings, watch_s=float(spec.release.watch), around=around),
+        saturated=around.saturated,
+        beyond_retrain=beyond,
+    )
+
+
+def _is_beyond(drift: Finding, retrain_at: float) -> bool | None:
+    """Whether the shift passes ``retrainAt``; None: it may."""
+    if not drift.alarmed:
+        return False
+    shifts = drift.named or ((drift.leading,) if drift.leading else ())
+    if any(effect.shift_low >= retrain_at for effect in shifts):
+        return True
+    maybe = any(_high(effect) >= retrain_at for effect in shifts)
+    return None if maybe and max(effect.requests for effect in shifts) < AMBIGUOUS_REQUESTS else False
+
+
+def _high(effect: Effect) -> float:
+    """Size that the shift has at most, the interval being symmetric."""
+    return 2 * abs(effect.shift) - effect.shift_low
+
+
+def is_fresh(evidence: Evidence, findings: Mapping[str, Finding], *, watch_s: float, around: Surroundings) -> bool:
+    """
+    Whether what is broken began inside the watch of a revision that followed another, which kept the objective.
+
+    A revision that was there when we came has nothing before it that could be returned to.
+    """
+    history = evidence.history
+    current = history.now_serving
+    if current is None or not history.previous or current.standing is Standing.ASSUMED_GOOD:
+        return False
+    if around.availability is Signal.ALARM:
+        return True
+    broken = [name for name, f in findings.items() if f.alarmed and f.objective in (*_SERVICE, Objective.OUTPUTS)]
+    if not broken:
+        return False
+    return all(
+        name not in evidence.broken_before
+        and history.changed_at - contract.EPOCH_S <= evidence.onsets.get(name, 0.0) <= history.changed_at + watch_s
+        for name in broken
+    )
+
+
+def is_suspicious(findings: Mapping[str, Finding], comparison: Comparison) -> bool:
+    """Whether the evidence is on its way to an alarm, so that nothing should be called good yet."""
+    near = any(f.alarmed or f.log_e > SUSPICION * f.log_threshold for f in findings.values())
+    worse = any(log_e > SUSPICION * comparison.log_threshold for log_e in comparison.log_e.values())
+    return near or worse or comparison.verdict in (Arms.WORSE, Arms.DIFFERENT)
+
+
+def figures_of(findings: Mapping[str, Finding], around: Surroundings) -> list[Measured]:
+    """The evidence in numbers: what is broken first."""
+    figures = list(around.comparison.figures)
+    if around.availability_text:
+        figures.append(Measured(name="availability", detail=around.availability_text))
+    ordered = sorted(findings.items(), key=lambda item: (not item[1].alarmed, -item[1].log_e))
+    for name, finding in ordered:
+        if finding.verdict is not Verdict.NO_DATA:
+            figures += _figures_of(name, finding)
+    return figures
+
+
+def _figures_of(name: str, finding: Finding) -> Sequence[Measured]:
+    state = f"{finding.verdict.value}: ln evidence {finding.log_e:.1f} of {finding.log_threshold:.1f}"
+    total = f"{state}, over {finding.requests:.0f} requests"
+    summary = Measured(
+        name=name, value=finding.observed, unit="share" if finding.observed is not None else "", detail=total
+    )
+    shown = finding.named or ((finding.leading,) if finding.alarmed and finding.leading else ())
+    return [summary, *(_of_effect(name, effect) for effect in shown[:8])]
+
+
+def _of_effect(name: str, effect: Effect) -> Measured:
+    return Measured(
+        name=f"{name}: {effect.event}",
+        value=abs(effect.shift),
+        low=effect.shift_low,
+        high=_high(effect),
+        unit="shift of probability",
+        detail=f"feature {effect.feature}: {effect.expected:.4g} in the reference, {effect.observed:.4g} now",
+    )
+
+
+def leading_objective(findings: Mapping[str, Finding], around: Surroundings) -> str:
+    """Name of the objective that a Decision is about: the broken one with most evidence over its threshold."""
+    if around.availability is Signal.ALARM:
+        return Objective.AVAILABILITY.value
+    if around.comparison.verdict in (Arms.WORSE, Arms.DIFFERENT) and around.comparison.log_e:
+        return max(around.comparison.log_e, key=lambda name: around.comparison.log_e[name])
+    broken = {name: f.log_e - f.log_threshold for name, f in findings.items() if f.alarmed}
+    return max(broken, key=lambda name: broken[name], default="")
