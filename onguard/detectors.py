@@ -176,9 +176,9 @@ def _means(log_r: Floats, starts: Ints) -> Floats:
 
 
 def _recent(detector: Detector, state: State, inside: Ints, weight: Ints) -> tuple[Ints, Ints]:
-    """Counts since the evidence of the feature last stood at 1 or less, which is before the change set in."""
+    """Counts since the feature's evidence passed half of what alarms: before, healthy time would dilute them."""
     keeps = state.latched >= 0
-    keeps[detector.judged] |= state.log_d > 0.0
+    keeps[detector.judged] |= state.log_d > detector.threshold.log_alarm / 2
     kept = np.repeat(keeps, detector.limits.ends - detector.limits.starts)
     total, n = np.where(kept, state.inside, 0) + inside, np.where(kept, state.weight, 0) + weight
     full = n > 2 * RECENT_UNITS
