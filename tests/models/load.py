@@ -21,6 +21,8 @@ import numpy as np
 from tests.models.traffic import Mix, bodies, path
 
 TIMEOUT_S: Final = 30.0
+MODEL_STATUSES: Final = frozenset({"200", "400", "404", "500"})
+"""What the sample model answers by itself."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,25 +49,28 @@ class Plan:
 
 @dataclasses.dataclass
 class Tally:
-    """What the client saw. ``outcomes`` has a status code or the name of a client error; they sum to ``sent``."""
+    """
+    What the client saw. Read from other threads while it counts, so each figure is a number of its own.
+
+    Attributes:
+        sent: requests that have ended, in whatever way.
+        failed: of these, those with any outcome but 200.
+        not_by_model: of these, failures that the sample model cannot have made: broken connections, timeouts and
+            statuses of a proxy.
+        outcomes: requests by status code or name of the client's error.
+    """
 
     sent: int = 0
+    failed: int = 0
+    not_by_model: int = 0
     outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
     latencies_s: list[float] = dataclasses.field(default_factory=list)
-
-    @property
-    def failed(self) -> int:
-        """Requests with any outcome but 200."""
-        return self.sent - self.outcomes["200"]
-
-    @property
-    def not_by_model(self) -> int:
-        """Failures that the sample model cannot have made: broken connections, and the statuses of a proxy."""
-        return self.failed - self.outcomes["400"] - self.outcomes["404"] - self.outcomes["500"]
 
     def add(self, outcome: str, latency_s: float) -> None:
         """Count one finished request."""
         self.sent += 1
+        self.failed += outcome != "200"
+        self.not_by_model += outcome not in MODEL_STATUSES
         self.outcomes[outcome] += 1
         self.latencies_s.append(latency_s)
 
@@ -74,7 +79,7 @@ class Tally:
         return float(np.quantile(self.latencies_s, q)) if self.latencies_s else float("nan")
 
     def __str__(self) -> str:
-        outcomes = ", ".join(f"{key}: {value}" for key, value in sorted(self.outcomes.items()))
+        outcomes = ", ".join(f"{key}: {value}" for key, value in sorted(self.outcomes.copy().items()))
         speed = f"p50 {self.quantile(0.5) * 1e3:.1f} ms, p99 {self.quantile(0.99) * 1e3:.1f} ms"
         return f"{self.sent} requests ({outcomes or 'none yet'}), {speed}"
 
