@@ -137,7 +137,7 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
         slices=slices,
         profile_map=found[1],
         sidecar_map=found[2],
-        contents=await _contents(cluster, space, [target["spec"]["template"]] if target else []),
+        contents=await _contents(cluster, space, _templates(target, replica_sets)),
         cron_job=found[3],
         good_templates=sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"])),
         decisions=_about(mdep, decisions),
@@ -185,6 +185,12 @@ async def _workload(cluster: Cluster, space: str, target: Object | None) -> tupl
         if selects(selector, labels_of(pod))
         and ((controller_of(pod) or {}).get("uid") in uids or contract.LABEL_ARM in labels_of(pod))
     ]
+
+
+def _templates(target: Object | None, replica_sets: Sequence[Object]) -> Sequence[Object]:
+    """Templates whose revisions matter: the target's, and those that pods still run."""
+    running = [s["spec"]["template"] for s in replica_sets if s["spec"].get("replicas")]
+    return [target["spec"]["template"], *running] if target else running
 
 
 async def _contents(cluster: Cluster, space: str, templates: Sequence[Object]) -> Mapping[str, str]:

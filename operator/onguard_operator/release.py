@@ -54,6 +54,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     previous: str = ""
     changed_at: float = 0.0
     mixed_until: float = 0.0
+    shape: str = ""
+    """Identity of the current template alone: a new revision of the same shape comes from a ConfigMap's content."""
     revisions: tuple[Revision, ...] = ()
 
     def get(self, revision: str) -> Revision | None:
@@ -168,13 +170,25 @@ def arm_of(pod: Object) -> str:
     return labels_of(pod).get(contract.LABEL_ARM, contract.ARM_CANDIDATE)
 
 
-def observe(history: History, revision: str, *, good: Iterable[str], bad: Mapping[str, str], now: float) -> History:
+class Present(msgspec.Struct, frozen=True):
+    """
+    The target's template as it stands: its revision, and its identity without the content of ConfigMaps.
+
+    ``began`` is the Unix time at which it became the template, as far as that is known.
+    """
+
+    revision: str
+    shape: str
+    began: float
+
+
+def observe(history: History, present: Present, *, good: Iterable[str], bad: Mapping[str, str], now: float) -> History:
     """
     Take note of the revision that the target's template has now.
 
     Args:
         history: what was remembered.
-        revision: :func:`identity` of the target's template.
+        present: the target's template.
         good: revisions of which a good template is kept (they survive a lost memory).
         bad: Decision by revision that it condemned (survives too).
         now: Unix time.
@@ -191,25 +205,28 @@ def observe(history: History, revision: str, *, good: Iterable[str], bad: Mappin
             history = history.with_(
                 msgspec.structs.replace(known, standing=Standing.BAD, condemned_by=decision, since=known.since)
             )
-    if revision == history.current:
+    if present.revision == history.current:
         return history
-    return _advance(history, revision, now)
+    return _advance(history, present, now)
 
 
-def _advance(history: History, revision: str, now: float) -> History:
-    known = history.get(revision)
+def _advance(history: History, present: Present, now: float) -> History:
+    known, began = history.get(present.revision), now
     if known is None:
-        adopted = not history.revisions
-        record = Revision(id=revision, standing=Standing.ASSUMED_GOOD if adopted else Standing.CANDIDATE, since=now)
+        adopted, began = not history.revisions, min(present.began, now)
+        standing = Standing.ASSUMED_GOOD if adopted else Standing.CANDIDATE
+        record = Revision(id=present.revision, standing=standing, since=began)
     else:
         reapplied = known.standing is Standing.BAD
         record = msgspec.structs.replace(known, since=now, requests=0, reapplied=reapplied)
-    others = tuple(other for other in history.revisions if other.id != revision)
+    others = tuple(other for other in history.revisions if other.id != present.revision)
+    is_content = history.shape == present.shape
     return History(
-        current=revision,
+        current=present.revision,
         previous=history.current,
-        changed_at=now,
-        mixed_until=history.mixed_until,
+        changed_at=began,
+        mixed_until=now + MIXED_S if is_content else history.mixed_until,
+        shape=present.shape,
         revisions=_trim((*others, record)),
     )
 
@@ -223,11 +240,6 @@ def _trim(revisions: tuple[Revision, ...], limit: int = 20) -> tuple[Revision, .
     return tuple(known for known in revisions if known is not oldest)
 
 
-def mark_mixed(history: History, *, now: float) -> History:
-    """Counts of the next minutes belong to no revision: a ConfigMap of the running template was edited."""
-    return msgspec.structs.replace(history, mixed_until=now + MIXED_S)
-
-
 def served(history: History, requests: int) -> History:
     """Add requests to the current revision."""
     current = history.now_serving
@@ -236,13 +248,22 @@ def served(history: History, requests: int) -> History:
     return history.with_(msgspec.structs.replace(current, requests=current.requests + requests))
 
 
-def bake(history: History, *, for_s: float, requests: int, healthy: bool, now: float) -> History:
-    """Promote the current candidate to good once it has served long and often enough without an alarm."""
+class Baking(msgspec.Struct, frozen=True, kw_only=True):
+    """What a revision must have shown: so long, so many requests, nothing suspicious, pods ready since."""
+
+    for_s: float
+    requests: int
+    ready_at: float | None
+    is_suspicious: bool
+
+
+def bake(history: History, baking: Baking, *, now: float) -> History:
+    """Promote the current revision to good once it has served long and often enough without suspicion."""
     current = history.now_serving
     unproven = (Standing.CANDIDATE, Standing.ASSUMED_GOOD)
-    if current is None or current.standing not in unproven or not healthy:
+    if current is None or current.standing not in unproven or baking.is_suspicious or baking.ready_at is None:
         return history
-    if now - current.since < for_s or current.requests < requests:
+    if now - max(current.since, baking.ready_at) < baking.for_s or current.requests < baking.requests:
         return history
     return history.with_(msgspec.structs.replace(current, standing=Standing.GOOD))
 

@@ -74,7 +74,8 @@ def _usage(pod: Object, item: Object) -> Usage:
 
 def _limit(pod: Object, resource: str) -> float | None:
     limits = [((c.get("resources") or {}).get("limits") or {}).get(resource) for c in containers_of(pod["spec"])]
-    return sum(quantity(limit) for limit in limits) if limits and all(limits) else None
+    known = [quantity(limit) for limit in limits if limit]
+    return sum(known) if known and len(known) == len(limits) else None
 
 
 def is_saturated(found: Iterable[Usage]) -> bool:

@@ -1,0 +1,54 @@
+"""The reference of a ModelDeployment: its Profile out of a ConfigMap, or why there is none."""
+
+import base64
+import binascii
+
+from onguard import contract
+from onguard.profile import Profile, ProfileError, decode_profile
+from onguard_operator import naming
+from onguard_operator.objects import Object
+from onguard_operator.observe import Observed
+from onguard_operator.status import Condition, fails, holds, unknown
+
+
+def read(seen: Observed) -> tuple[Profile | None, Condition]:
+    """Decode the reference. Without a valid one data is not judged, and the condition says why."""
+    kind, reference = contract.CONDITION_REFERENCE_VALID, seen.spec.reference
+    if reference.config_map is None and reference.learn is None:
+        wanted = seen.spec.objectives.drift or seen.spec.objectives.data_quality
+        if wanted:
+            return None, fails(kind, "ReferenceMissing", "drift and dataQuality need one; fix: set spec.reference")
+        return None, holds(kind, "NoneNeeded", "no objective needs a reference")
+    name = reference.config_map.name if reference.config_map else naming.learned_profile(seen.name)
+    key = reference.config_map.key if reference.config_map else "profile.json"
+    if seen.profile_map is None:
+        if reference.config_map is None:
+            return None, unknown(kind, "Learning", "the reference is not learned yet")
+        return None, fails(
+            kind, "ReferenceNotFound", f"ConfigMap {name} is not there; fix: onguard profile, then apply"
+        )
+    data = _bytes_of(seen.profile_map, key)
+    if data is None:
+        return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name} has no key {key}")
+    return _decode(data, name)
+
+
+def _decode(data: bytes, name: str) -> tuple[Profile | None, Condition]:
+    kind = contract.CONDITION_REFERENCE_VALID
+    try:
+        profile = decode_profile(data)
+    except ProfileError as error:
+        return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name}: {error}")
+    text = f"{len(profile.features)} features of {profile.rows} rows, hash {profile.hash}"
+    return profile, holds(kind, "Learned" if profile.learned else "Valid", text)
+
+
+def _bytes_of(config_map: Object, key: str) -> bytes | None:
+    text = (config_map.get("data") or {}).get(key)
+    if text is not None:
+        return str(text).encode()
+    encoded = (config_map.get("binaryData") or {}).get(key)
+    try:
+        return base64.b64decode(encoded) if encoded is not None else None
+    except binascii.Error:
+        return None
