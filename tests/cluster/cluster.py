@@ -1,5 +1,5 @@
 """
-The local cluster: ``python tests/cluster/cluster.py up|down|status|kubeconfig|tools|load|exec|leftovers``.
+The local cluster: ``python tests/cluster/cluster.py up|down|status|kubeconfig|packages|tools|load|exec|leftovers``.
 
 kind where a Docker engine answers, otherwise a real one-node Kubernetes in a network namespace (needs root).
 """
@@ -8,12 +8,15 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Sequence
 from types import ModuleType
 
 import builder
 import gotools
+import images
 import kind
 import netns_cluster
+import packages
 import teardown
 from commands import CommandError, lock, say
 from places import CACHE
@@ -41,6 +44,7 @@ def _up(_: argparse.Namespace) -> int:
     started = time.monotonic()
     with lock(CACHE / "cluster.lock"):
         _cluster().up()
+        _load_all(images.built())
     say(f"  cluster is up after {time.monotonic() - started:.1f} s; KUBECONFIG={_cluster().kubeconfig()}")
     return 0
 
@@ -68,11 +72,23 @@ def _tools(_: argparse.Namespace) -> int:
     return 0
 
 
-def _load(options: argparse.Namespace) -> int:
-    with lock(CACHE / "cluster.lock"):
-        for image in options.words:
-            _cluster().load(image)
+def _packages(_: argparse.Namespace) -> int:
+    """Without Docker the cluster, and in any case the tests, need Debian's packages."""
+    packages.ensure()
     return 0
+
+
+def _load(options: argparse.Namespace) -> int:
+    """Bring the named images to the cluster; without names the project's, where a cluster is up."""
+    with lock(CACHE / "cluster.lock"):
+        if options.words or _cluster().is_up():
+            _load_all(options.words or images.built())
+    return 0
+
+
+def _load_all(names: Sequence[str]) -> None:
+    for name in names:
+        _cluster().load(name)
 
 
 def _exec(options: argparse.Namespace) -> int:
@@ -93,6 +109,7 @@ COMMANDS = {
     "down": _down,
     "status": _status,
     "kubeconfig": _kubeconfig,
+    "packages": _packages,
     "tools": _tools,
     "load": _load,
     "exec": _exec,

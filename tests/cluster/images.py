@@ -109,9 +109,8 @@ def build_all() -> None:
             say(f"  {image.name}: no {image.dockerfile} yet")
             continue
         _build_if_changed(image, wheel, base)
-    for name in (BASE_IMAGE, *(image.name for image in ALL)):
-        if builder.exists(name):
-            print(f"{name}: {builder.size(name)}")
+    for name in built():
+        print(f"{name}: {builder.size(name)}")
 
 
 def _build_if_changed(image: Image, wheel: Path, base: str) -> None:
@@ -129,6 +128,11 @@ def _build_if_changed(image: Image, wheel: Path, base: str) -> None:
         _link_libraries(context, libraries)
         builder.build(image.name, context, file=TREE / image.dockerfile, arguments={"BASE": base})
     stamp.write_text(digest.hexdigest())
+
+
+def built() -> list[str]:
+    """Names of those of the project's images that are there, the base included: tests run commands in it."""
+    return [name for name in (BASE_IMAGE, *(image.name for image in ALL)) if builder.exists(name)]
 
 
 def _build_one(options: argparse.Namespace) -> None:

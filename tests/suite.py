@@ -1,0 +1,115 @@
+"""
+``make test``: every step that CI runs, in order, with its time; the cluster is taken down whatever happens.
+
+The Go builds, by far the longest step on a fresh machine, run beside lint and unit tests. The output of each step is
+kept below ``artifacts/``; its end is shown when the step fails. Standard library only: it makes the environment.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+ARTIFACTS: Final = ROOT / "artifacts"
+HEARTBEAT_S: Final = 20.0
+TAIL_LINES: Final = 60
+STEPS: Final = ("lint", "unit", "tools", "contract", "images", "cluster", "e2e")
+"""Targets of the Makefile; ``venv`` and ``packages`` come before them."""
+
+
+@dataclass
+class Step:
+    """A target of the Makefile, running or ended."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    started: float
+
+    @property
+    def log(self) -> Path:
+        return ARTIFACTS / f"{self.name}.log"
+
+    def last_line(self) -> str:
+        lines = tail(self.log, 5)
+        return next((line.strip()[:140] for line in reversed(lines) if line.strip()), "")
+
+
+def main() -> int:
+    ARTIFACTS.mkdir(exist_ok=True)
+    began = time.monotonic()
+    failed = _run_all()
+    took = f"{(time.monotonic() - began) / 60:.1f} min"
+    say(f"FAILED: {failed} after {took}; all output is in {ARTIFACTS}" if failed else f"all passed in {took}")
+    return 1 if failed else 0
+
+
+def _run_all() -> str:
+    """Run until the first failure; return the failed step's name, or an empty text."""
+    for name in ("venv", "packages"):
+        if not finish(start(name)):
+            return name
+    tools = start("tools")
+    try:
+        for name in STEPS:
+            step = tools if name == "tools" else start(name)
+            if not finish(step):
+                return name
+    finally:
+        # A build that nobody waits for any more; its finished modules stay in the cache.
+        if tools.process.poll() is None:
+            tools.process.terminate()
+            tools.process.wait()
+        _keep_cluster_logs()
+        finish(start("cluster-down"))
+    return ""
+
+
+def start(name: str) -> Step:
+    say(f"{name} ...")
+    with (ARTIFACTS / f"{name}.log").open("wb") as log:
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        command = ["make", "--no-print-directory", name]
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+    return Step(name, process, time.monotonic())
+
+
+def finish(step: Step) -> bool:
+    """Wait with a sign of life every now and then; show the end of the output if the step failed."""
+    while True:
+        try:
+            code = step.process.wait(HEARTBEAT_S)
+            break
+        except subprocess.TimeoutExpired:
+            say(f"  {step.name}, {time.monotonic() - step.started:.0f} s: {step.last_line()}")
+    say(
+        f"{step.name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - step.started:.0f} s: {step.last_line()}"
+    )
+    if code != 0:
+        print("\n".join(tail(step.log, TAIL_LINES)), flush=True)
+    return code == 0
+
+
+def _keep_cluster_logs() -> None:
+    """The programs' own words, for whoever must find out later why a run failed."""
+    cache = (
+        os.environ.get("ONGUARD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onguard"
+    )
+    for log in (Path(cache) / "logs").glob("*.log"):
+        (ARTIFACTS / f"cluster-{log.name}").write_text("\n".join(tail(log, 2000)) + "\n")
+
+
+def tail(path: Path, lines: int) -> Sequence[str]:
+    return path.read_text(errors="replace").splitlines()[-lines:] if path.exists() else []
+
+
+def say(text: str) -> None:
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
