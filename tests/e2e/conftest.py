@@ -5,32 +5,42 @@ End-to-end tests: a real cluster, the chart installed once, a fresh namespace fo
 did not make. When a test fails, what the cluster says about its namespace is kept below ``artifacts/``.
 """
 
+import fcntl
+import os
 import re
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.models.load import Background
 from tests.stage import chart, reference
 from tests.stage.kube import ROOT, Kube, StageError, cluster_up, our_cluster
 from tests.stage.shop import Shop
 
 ARTIFACTS: Final = ROOT / "artifacts"
 LOG_TAIL: Final = "--tail=400"
-HISTORY_S: Final = 630.0
-"""Rule A.10 asks for ten minutes within the objective before a gross failure acts by itself."""
+SHARED: Final = frozenset(
+    {"test_injection_e2e", "test_nothing_happens_e2e", "test_prometheus_e2e", "test_validation_e2e"}
+)
+"""Files whose tests share a model."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything here needs the cluster and minutes; what ends the installation comes last."""
+    """
+    Everything here needs the cluster and minutes.
+
+    Tests wait far more than they work, so several run at a time, each in its own namespace (``-n 5 --dist loadgroup``);
+    those of a file that share a model stay together. What disturbs OnGuard itself is marked ``alone``.
+    """
     for item in items:
         item.add_marker(pytest.mark.e2e)
-        item.add_marker(pytest.mark.timeout(600))
-    items.sort(key=lambda item: ("test_uninstall" in item.nodeid, "veteran" in getattr(item, "fixturenames", ())))
+        item.add_marker(pytest.mark.timeout(900))
+        if item.path.stem in SHARED:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    # First the one that takes longest, last the one that takes OnGuard away.
+    items.sort(key=lambda item: ("ten_minutes" not in item.name, "test_uninstall" in item.nodeid))
 
 
 @pytest.fixture(scope="session")
@@ -47,16 +57,16 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def installed(kube: Kube) -> chart.Release:
-    """OnGuard, installed with the chart's defaults and ``--wait``."""
-    return chart.install(kube)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _long_running(request: pytest.FixtureRequest, installed: chart.Release) -> None:
-    """What needs ten minutes of history starts first."""
-    if any("veteran" in getattr(item, "fixturenames", ()) for item in request.session.items):
-        request.getfixturevalue("_veteran")
+def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> chart.Release:
+    """OnGuard, installed with ``--wait`` by the first worker that comes."""
+    folder = tmp_path_factory.getbasetemp().parent
+    with (folder / "install.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mark = folder / f"installed-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+        if not mark.exists():
+            chart.install(kube)
+            mark.touch()
+    return chart.Release(kube)
 
 
 @pytest.fixture(scope="session")
@@ -125,19 +135,3 @@ def _write(path: Path, kube: Kube, *arguments: str) -> None:
         path.write_text(kube.kubectl(*arguments))
     except (StageError, subprocess.TimeoutExpired) as error:
         path.write_text(f"{error}\n")
-
-
-@pytest.fixture(scope="session")
-def _veteran(make_shop: Callable[[str], Shop]) -> Iterator[tuple[Shop, Background, float]]:
-    shop = make_shop("veteran")
-    shop.stand(release={"watch": "30m", "bake": {"for": "1m", "requests": 200}}, objectives={"errors": {"below": "1%"}})
-    with shop.load(rate=8, connections=4) as load:
-        yield shop, load, time.monotonic()
-
-
-@pytest.fixture
-def veteran(_veteran: tuple[Shop, Background, float]) -> tuple[Shop, Background]:
-    """A model that has kept its objectives for ten minutes: begun with the session, used by its last tests."""
-    shop, load, started = _veteran
-    time.sleep(max(started + HISTORY_S - time.monotonic(), 0.0))
-    return shop, load

@@ -78,6 +78,7 @@ def test_pods_that_cannot_be_read_are_missing_not_zero(quiet: tuple[Shop, Backgr
     shop.wait_condition(contract.CONDITION_SCRAPABLE, "True", timeout_s=90)
 
 
+@pytest.mark.alone
 def test_a_restarted_operator_goes_on_without_a_decision(quiet: tuple[Shop, Background]) -> None:
     shop, load = quiet
     before = operator(shop.kube)["metadata"]["name"]
@@ -92,6 +93,7 @@ def test_a_restarted_operator_goes_on_without_a_decision(quiet: tuple[Shop, Back
     shop.wait_condition(contract.CONDITION_READY, "True")
 
 
+@pytest.mark.alone
 def test_a_dead_gate_leaves_new_pods_unguarded_and_says_so(quiet: tuple[Shop, Background]) -> None:
     shop, load = quiet
     gate = ("-n", chart.NAMESPACE, "deployment", "-l", "app.kubernetes.io/component=gate")

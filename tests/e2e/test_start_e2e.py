@@ -18,6 +18,7 @@ def unpullable_image(installed: chart.Release) -> Iterator[None]:
     installed.set(image__sidecar__tag="dev")
 
 
+@pytest.mark.alone
 def test_an_unpullable_sidecar_image_suspends_injection_and_the_pods_start(shop: Shop, unpullable_image: None) -> None:
     shop.guard()
     shop.release()

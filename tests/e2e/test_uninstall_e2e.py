@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from tests.stage import chart, objects
 from tests.stage.kube import ROOT, wait_for
 from tests.stage.shop import Shop
@@ -9,6 +11,7 @@ from tests.stage.shop import Shop
 CRDS = ("modeldeployments.onguard.dev", "decisions.onguard.dev")
 
 
+@pytest.mark.alone
 def test_helm_uninstall_and_deleting_the_crds_leave_the_models_serving(shop: Shop, installed: chart.Release) -> None:
     kube = shop.kube
     shop.stand()
