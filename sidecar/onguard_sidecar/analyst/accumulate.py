@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from onguard import contract
+from onguard.binning import exponent_cells
 from onguard.counts import SUM_SCALE, Counts, Ints
-from onguard.profile import CLIP_SD, EXPONENT_CELLS, EXPONENT_LIMIT, Profile
+from onguard.profile import CLIP_SD, EXPONENT_CELLS, Profile
 from onguard_sidecar.analyst.knots import Floats, Indices, Knots
 
 Mask = npt.NDArray[np.bool_]
-Cells = npt.NDArray[np.int32]
 
 BUFFER_ROWS: Final = 512
 """Rows counted at once: enough to spread numpy's cost per call, few enough for the processor's cache."""
@@ -26,8 +26,6 @@ BUFFER_CELLS: Final = 1 << 17
 """Bound of the buffer for profiles of many features: 1 MiB."""
 _Z_SCALE: Final = math.isqrt(SUM_SCALE)
 """Standardised values are rounded to 1/256, so that the product of two is whole in SUM_SCALE."""
-_ZERO_CELL: Final = 2 * EXPONENT_LIMIT
-_ROOT_HALF: Final = math.sqrt(0.5)
 
 
 def unit_shares(rows: int) -> Ints:
@@ -41,23 +39,6 @@ def unit_shares(rows: int) -> Ints:
     shares = np.full(rows, share, np.int64)
     shares[:rest] += 1
     return shares
-
-
-def exponent_cells(cells: Floats) -> Cells:
-    """
-    Exponent cell of each value: floor(2 log2|x|), clamped, around the cell of zero. Any cell where x is not finite.
-
-    >>> exponent_cells(np.array([-1.0, 0.0, 1.0, 1.5, 2.0, 1e-300])).tolist()
-    [79, 160, 241, 242, 243, 161]
-    """
-    fractions, powers = np.frexp(cells)
-    powers += powers - 2
-    powers += np.abs(fractions) >= _ROOT_HALF
-    np.clip(powers, -EXPONENT_LIMIT, EXPONENT_LIMIT - 1, out=powers)
-    powers += EXPONENT_LIMIT + 1
-    powers *= (cells > 0).view(np.int8) - (cells < 0).view(np.int8)
-    powers += _ZERO_CELL
-    return powers
 
 
 class Group:
@@ -132,8 +113,9 @@ class Group:
         features = self._features[self._numeric]
         self._counts.repeats[features] += np.count_nonzero((numbers == before) & finite, axis=0)
         width = EXPONENT_CELLS + 1
-        cells = np.where(finite, exponent_cells(numbers), EXPONENT_CELLS)
-        cells += np.arange(len(features), dtype=np.int32) * width
+        cells = exponent_cells(np.where(finite, numbers, 0.0))
+        np.copyto(cells, EXPONENT_CELLS, where=~finite)
+        cells += np.arange(len(features)) * width
         table = np.bincount(cells.ravel(), minlength=len(features) * width).reshape(len(features), width)
         self._counts.exponents[features] += table[:, :EXPONENT_CELLS]
 
@@ -154,7 +136,7 @@ class _Moments:
         self._cells = np.ix_([j for _, j in pairs], [j for _, j in pairs])
 
     def add(self, numbers: Floats, finite: Mask, counts: Counts) -> None:
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):  # infinities are clipped or left out below
             z = (numbers - self._means) * self._scales
         np.copyto(z, 0.0, where=~finite)
         np.clip(z, -CLIP_SD * _Z_SCALE, CLIP_SD * _Z_SCALE, out=z)

@@ -6,7 +6,7 @@ that the reference does not know is ignored and counted. By position where it ha
 nobody can say which column is missing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -119,7 +119,7 @@ def _unwrapped(batch: Batch) -> Batch | Undecodable:
     return Batch(batch.rows, None, (column,))
 
 
-def _cell(feature: Feature, redact: Sequence[Redact], key: bytes) -> values.Cell:
+def _cell(feature: Feature, redact: Sequence[Redact], key_bytes: bytes) -> values.Cell:
     match feature.kind:
         case Kind.NUMERIC:
             return values.number
@@ -128,5 +128,12 @@ def _cell(feature: Feature, redact: Sequence[Redact], key: bytes) -> values.Cell
         case Kind.TEXT:
             return values.length
         case Kind.CATEGORICAL | Kind.BOOLEAN:
-            hashed = redaction.keyed_hash(key) if redaction.is_hashed(feature, redact) else str
-            return values.category({hashed(name): i for i, name in enumerate(feature.categories)}, key=hashed)
+            key = _key(feature, redact, key_bytes)
+            return values.category({key(name): i for i, name in enumerate(feature.categories)}, key=key)
+
+
+def _key(feature: Feature, redact: Sequence[Redact], key_bytes: bytes) -> Callable[[str], str]:
+    """What a category's name is looked up by."""
+    if redaction.is_hashed(feature, redact):
+        return redaction.keyed_hash(key_bytes)
+    return values.truth if set(feature.categories) <= {"true", "false"} else str

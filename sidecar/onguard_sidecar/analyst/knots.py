@@ -32,8 +32,8 @@ class Knots:
     The tables of K features one after another, each of ``size`` entries, a power of two; N = K * size.
 
     Attributes:
-        size: entries of one feature.
-        values: (N,) its ascending knots, then NaN; a missing value ends up at the first of these or behind.
+        size: entries of one feature, more than it has knots.
+        values: (N,) its ascending knots, then infinities; NaN, which is beyond all of them, ends up at the last entry.
         bins: (N,) bin in the profile's flat layout of x in (previous knot, knot].
         atoms: (K, ATOM_CELLS) entry that equals each atom, N where there is none.
     """
@@ -48,7 +48,7 @@ class Knots:
         """Tables of ``features``, whose blocks start at ``offsets`` in the flat layout."""
         searches = [_search(feature) for feature in features]
         size = 1 << max((len(search) for search in searches), default=0).bit_length()
-        values = np.full((len(features), size), math.nan)
+        values = np.full((len(features), size), math.inf)
         bins = np.empty((len(features), size), np.int64)
         atoms = np.full((len(features), ATOM_CELLS), len(features) * size, np.intp)
         for i, (feature, search) in enumerate(zip(features, searches, strict=True)):

@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from onguard.binning import label
+
 MISSING: Final = math.nan
 UNPARSEABLE: Final = math.inf
 
@@ -76,20 +78,15 @@ def length(value: object) -> float:
     return float(len(value)) if isinstance(value, str) else UNPARSEABLE
 
 
-def label(value: object) -> str | None:
+def truth(name: str) -> str:
     """
-    A scalar as the name of a category; None where it is no scalar.
+    A boolean's label where a client writes it as a number or with a capital.
 
-    >>> label("Bern"), label(True), label(3.0), label(2.5), label({})
-    ('Bern', 'true', '3', '2.5', None)
+    >>> truth("1"), truth("False"), truth("true"), truth("maybe")
+    ('true', 'false', 'true', 'maybe')
     """
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return str(value) if isinstance(value, int) else None
+    lowered = name.lower()
+    return {"1": "true", "0": "false"}.get(lowered, lowered)
 
 
 def category(codes: Mapping[str, int], *, key: Callable[[str], str] = str) -> Cell:
