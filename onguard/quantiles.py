@@ -156,7 +156,7 @@ def _solve(tail: Callable[[float], float], alpha: float, start: float) -> float:
 
 
 @functools.lru_cache(maxsize=4096)
-def chi2_upper_quantile(alpha: float, df: int) -> float:
+def chi2_upper_quantile(alpha: float, df: float) -> float:
     """
     Value that a chi-squared variable with ``df`` degrees of freedom passes with probability ``alpha``.
 
