@@ -4,7 +4,7 @@ import time
 import pytest
 
 from tests.chart_rendering import NAMESPACE, render
-from tests.integration.apiserver import control_plane
+from tests.integration.apiserver import control_plane, served_gate
 
 USERS = {
     "token-of-the-gate": f"system:serviceaccount:{NAMESPACE}:onguard-gate",
@@ -35,6 +35,13 @@ def api():
         _wait_for_kinds(server)
         _wait_for_policies(server)
         yield server
+
+
+@pytest.fixture(scope="session")
+def gate(api, tmp_path_factory):
+    """The gate's ports, with the webhook configuration in force."""
+    with served_gate.running_gate(api, tmp_path_factory.mktemp("gate")) as ports:
+        yield ports
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import urllib.request
 
 import pytest
 
+from tests.integration.apiserver.served_gate import TOKEN
 from tests.integration.apiserver.test_crds_apiserver import MDEP
-from tests.integration.apiserver.test_gate_apiserver import TOKEN, gate  # noqa: F401 - a fixture
 
 FIRING = {
     "status": "firing",
@@ -21,7 +21,14 @@ FIRING = {
 
 
 def deliver(ports, *alerts, token=TOKEN):
-    body = {"version": "4", "groupKey": "{}", "truncatedAlerts": 0, "status": "firing", "receiver": "og", "alerts": alerts}
+    body = {
+        "version": "4",
+        "groupKey": "{}",
+        "truncatedAlerts": 0,
+        "status": "firing",
+        "receiver": "og",
+        "alerts": alerts,
+    }
     request = urllib.request.Request(
         f"http://127.0.0.1:{ports.alerts}/alerts",
         data=json.dumps(body).encode(),
@@ -39,7 +46,7 @@ def in_namespace(alert, namespace, **changes):
 
 
 @pytest.fixture
-def shop(api, gate, namespace):  # noqa: F811
+def shop(api, gate, namespace):
     api.must("POST", f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments", MDEP)
     return namespace
 
@@ -48,7 +55,7 @@ def decisions(api, namespace):
     return api.must("GET", f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/decisions")["items"]
 
 
-def test_a_firing_alert_becomes_one_requested_decision(api, gate, shop):  # noqa: F811
+def test_a_firing_alert_becomes_one_requested_decision(api, gate, shop):
     assert deliver(gate, in_namespace(FIRING, shop)) == (200, {"stored": 1, "received": 1})
     (decision,) = decisions(api, shop)
     uid = api.must("GET", f"/apis/onguard.dev/v1alpha1/namespaces/{shop}/modeldeployments/churn")["metadata"]["uid"]
@@ -72,7 +79,7 @@ def test_a_firing_alert_becomes_one_requested_decision(api, gate, shop):  # noqa
     assert "PAYLOAD-OF-THE-RULE" not in json.dumps(decision)
 
 
-def test_fifty_deliveries_of_two_peers_are_one_decision(api, gate, shop):  # noqa: F811
+def test_fifty_deliveries_of_two_peers_are_one_decision(api, gate, shop):
     alert = in_namespace(FIRING, shop)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         answers = [each.result() for each in [pool.submit(deliver, gate, alert) for _ in range(50)]]
@@ -81,7 +88,7 @@ def test_fifty_deliveries_of_two_peers_are_one_decision(api, gate, shop):  # noq
     assert [d["status"]["phase"] for d in decisions(api, shop)] == ["Requested"]
 
 
-def test_a_new_start_is_a_new_decision_and_a_taken_one_is_left_alone(api, gate, shop):  # noqa: F811
+def test_a_new_start_is_a_new_decision_and_a_taken_one_is_left_alone(api, gate, shop):
     deliver(gate, in_namespace(FIRING, shop))
     (first,) = decisions(api, shop)
     path = f"/apis/onguard.dev/v1alpha1/namespaces/{shop}/decisions/{first['metadata']['name']}/status"
@@ -102,12 +109,12 @@ def test_a_new_start_is_a_new_decision_and_a_taken_one_is_left_alone(api, gate, 
         {"startsAt": "2999-01-01T00:00:00Z"},
     ],
 )
-def test_what_is_not_for_us_is_answered_with_200_and_stores_nothing(api, gate, shop, change):  # noqa: F811
+def test_what_is_not_for_us_is_answered_with_200_and_stores_nothing(api, gate, shop, change):
     status, read = deliver(gate, in_namespace({**FIRING, **change}, shop))
     assert (status, read["stored"]) == (200, 0)
     assert decisions(api, shop) == []
 
 
-def test_a_wrong_token_stores_nothing(api, gate, shop):  # noqa: F811
+def test_a_wrong_token_stores_nothing(api, gate, shop):
     assert deliver(gate, in_namespace(FIRING, shop), token="alertmanager-token-of-another")[0] == 401
     assert decisions(api, shop) == []

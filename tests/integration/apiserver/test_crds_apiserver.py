@@ -140,7 +140,11 @@ RULES = [
     ("spec.objectives.latency.0.below", "5 m", "expected a latency over 0"),
     ("spec.objectives.latency.0.below", "20ms", "expected a higher quantile to have the same or a longer bound"),
     ("spec.objectives.latency.0.quantile", 0.5, "expected each quantile once"),
-    ("spec.objectives.latency", [{"quantile": q / 10, "below": "1s"} for q in range(1, 6)], "must have at most 4 items"),
+    (
+        "spec.objectives.latency",
+        [{"quantile": q / 10, "below": "1s"} for q in range(1, 6)],
+        "must have at most 4 items",
+    ),
     ("spec.objectives.drift.tolerance", "0%", PERCENT),
     ("spec.objectives.drift.retrainAt", "x", PERCENT),
     ("spec.objectives.drift.retrainAt", "0.5%", "expected retrainAt to be at least tolerance"),
@@ -192,7 +196,11 @@ def test_a_retraining_that_is_off_needs_no_source(api, namespace, mode):
 
 
 def test_defaults_are_filled_in_by_the_server(api, namespace):
-    spec = {"targetRef": {"name": "churn"}, "reference": {"configMap": {"name": "p"}}, "objectives": {"drift": {}, "errors": {}}}
+    spec = {
+        "targetRef": {"name": "churn"},
+        "reference": {"configMap": {"name": "p"}},
+        "objectives": {"drift": {}, "errors": {}},
+    }
     read = create(api, namespace, {**MDEP, "spec": spec})[1]
     assert read["spec"]["objectives"] == {"drift": {"tolerance": "1%", "retrainAt": "10%"}, "errors": {"below": "1%"}}
     assert read["spec"]["reference"]["configMap"]["key"] == "profile.json"
@@ -231,7 +239,12 @@ def test_columns_show_the_state_at_a_glance(api, namespace):
     create(api, namespace, DECISION, dry_run=False)
     base = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}"
     status = {"phase": "Guarding", "revision": "abc", "alarms": ["errors", "drift"]}
-    api.must("PATCH", f"{base}/modeldeployments/churn/status", {"status": status}, content_type="application/merge-patch+json")
+    api.must(
+        "PATCH",
+        f"{base}/modeldeployments/churn/status",
+        {"status": status},
+        content_type="application/merge-patch+json",
+    )
     table = api.must("GET", f"{base}/modeldeployments", accept=TABLE)
     row = dict(zip([c["name"] for c in table["columnDefinitions"]], table["rows"][0]["cells"], strict=True))
     assert {key: row[key] for key in ("Name", "Target", "Phase", "Revision", "Alarm")} == {
@@ -282,9 +295,7 @@ def test_a_retraining_needs_a_cause_that_retraining_can_mend(api, namespace):
 def test_a_decision_is_a_record_that_nobody_can_change(api, namespace):
     create(api, namespace, DECISION, dry_run=False)
     path = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/decisions/churn-1"
-    status, read = api.call(
-        "PATCH", path, {"spec": {"cause": "alert"}}, content_type="application/merge-patch+json"
-    )
+    status, read = api.call("PATCH", path, {"spec": {"cause": "alert"}}, content_type="application/merge-patch+json")
     assert status == 422
     assert "a Decision is a record: its spec can not be changed" in read["message"]
     done = {"status": {"phase": "Succeeded", "approver": "ann", "outcome": "Recovered"}}

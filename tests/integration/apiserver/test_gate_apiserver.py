@@ -1,123 +1,12 @@
 """The gate as the API server uses it: the chart's own webhook configuration, its own rights, real admission."""
 
-import asyncio
-import base64
-import contextlib
-import copy
-import threading
 import time
-from datetime import UTC, datetime
 
 import pytest
 
 from onguard import contract
-from onguard_operator.gate import server
-from onguard_operator.gate.events import Clocks
-from onguard_operator.gate.settings import GateSettings
-from tests.chart_rendering import of_kind, render
-from tests.integration.apiserver.test_crds_apiserver import MDEP, changed
-from tests.self_signed import write_certificate
-
-TOKEN = "alertmanager-token-of-the-test"
-RESTRICTED = {
-    "runAsNonRoot": True,
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "seccompProfile": {"type": "RuntimeDefault"},
-}
-RESOURCES = {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"memory": "64Mi"}}
-
-
-@contextlib.contextmanager
-def serving_in_a_thread(settings):
-    """The gate in a loop of its own, since the API server calls back while a test waits for its answer."""
-    loop, started, found = asyncio.new_event_loop(), threading.Event(), {}
-    stop = asyncio.Event()
-
-    async def serve():
-        clocks = Clocks(now=lambda: datetime.now(UTC), monotonic=time.monotonic)
-        async with server.serving(settings, clocks) as ports:
-            found["ports"] = ports
-            started.set()
-            await stop.wait()
-        await asyncio.sleep(0.5)  # TLS connections of the API server end with a handshake of their own
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
-    thread.start()
-    try:
-        assert started.wait(10)
-        yield found["ports"]
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(15)
-        loop.close()
-
-
-@pytest.fixture(scope="module")
-def gate(api, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("gate")
-    authority = write_certificate(folder)
-    (folder / "tokens").write_text(TOKEN + "\n")
-    (folder / "token").write_text("token-of-the-gate")
-    (folder / "ca.crt").write_bytes((api.folder / "tls.crt").read_bytes())
-    settings = GateSettings(
-        api_server=api.url,
-        account_dir=folder,
-        certificate_dir=folder,
-        tokens_file=folder / "tokens",
-        pod_name="gate-0",
-        sidecar_image="onguard/sidecar:1",
-        pull_policy="IfNotPresent",
-        pull_secrets=(),
-        wire_resources=RESOURCES,
-        analyst_resources=RESOURCES,
-        drain_sleep_s=5,
-        scrape_annotations=True,
-        listen_host="127.0.0.1",
-        ports=(0, 0, 0),
-    )
-    with serving_in_a_thread(settings) as ports:
-        _configure(api, ports.webhook, authority)
-        yield ports
-
-
-def _configure(api, port, authority):
-    (configuration,) = copy.deepcopy(of_kind(render(), "MutatingWebhookConfiguration"))
-    bundle = base64.b64encode(authority).decode()
-    configuration["webhooks"][0]["clientConfig"] = {"url": f"https://127.0.0.1:{port}/mutate", "caBundle": bundle}
-    api.apply(configuration)
-    space = {"name": "probe", "labels": {"onguard.dev/inject": "enabled"}}
-    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": space})
-    api.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "probe"}})
-    api.must("POST", "/apis/onguard.dev/v1alpha1/namespaces/probe/modeldeployments", MDEP)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        status, read = api.call("POST", "/api/v1/namespaces/probe/pods?dryRun=All", pod("probe"))
-        if status == 201 and contract.ANNOTATION_INJECTION in read["metadata"].get("annotations", {}):
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"the webhook is not in force: {read}")
-
-
-def pod(namespace, name="churn-5d4f-a", **changes):
-    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "churn-5d4f", "uid": "rs-1", "controller": True}
-    container = {
-        "name": "model",
-        "image": "churn:1",
-        "ports": [{"name": "http", "containerPort": 8080}],
-        "readinessProbe": {"httpGet": {"path": "/", "port": "http"}},
-        "securityContext": RESTRICTED,
-        "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
-    }
-    made = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": {"pod-template-hash": "5d4f"}, "ownerReferences": [owner]},
-        "spec": {"containers": [container]},
-    }
-    for path, value in changes.items():
-        made = changed(made, path.replace("__", "."), value)
-    return made
+from tests.integration.apiserver.served_gate import pod
+from tests.integration.apiserver.test_crds_apiserver import MDEP
 
 
 def create(api, namespace, body, query=""):
@@ -185,12 +74,11 @@ def test_a_guarded_pod_that_is_created_again_is_not_injected_twice(api, guarded)
 )
 def test_namespace_label_annotation_network_and_port_decide(api, guarded, labels, changes, expected):
     body = pod(guarded, **changes)
-    if not body["spec"]["containers"][0]["ports"]:
-        body["spec"]["containers"][0].pop("readinessProbe")
-    elif body["spec"]["containers"][0]["ports"][0].get("name") is None or "hostNetwork" in body["spec"]:
-        body["spec"]["containers"][0].pop("readinessProbe")
+    (model,) = body["spec"]["containers"]
+    if {port.get("name") for port in model["ports"]} != {"http"}:
+        del model["readinessProbe"]  # its port would have no name to mean
     if "hostNetwork" in body["spec"]:
-        body["spec"]["containers"][0]["ports"][0]["hostPort"] = 8080
+        model["ports"][0]["hostPort"] = 8080
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": guarded, "labels": labels}}
     api.apply(space)
     read = _after_the_label_has_spread(api, guarded, body, expected)
@@ -210,7 +98,7 @@ def _after_the_label_has_spread(api, namespace, body, expected):
 
 
 def test_a_refused_pod_starts_with_a_warning_and_an_event(api, guarded):
-    body = pod(guarded, **{"metadata__annotations": {"onguard.dev/inject": "disabled"}})
+    body = pod(guarded, metadata__annotations={"onguard.dev/inject": "disabled"})
     status, read = create(api, guarded, body)
     assert (status, injection_of(read)) == (201, "OptedOut")
     event = _event(api, guarded)
@@ -219,7 +107,7 @@ def test_a_refused_pod_starts_with_a_warning_and_an_event(api, guarded):
 
 
 def test_a_dry_run_leaves_no_event(api, guarded):
-    body = pod(guarded, **{"metadata__annotations": {"onguard.dev/inject": "disabled"}})
+    body = pod(guarded, metadata__annotations={"onguard.dev/inject": "disabled"})
     assert injection_of(create(api, guarded, body, "?dryRun=All")[1]) == "OptedOut"
     time.sleep(0.3)
     assert api.must("GET", f"/api/v1/namespaces/{guarded}/events")["items"] == []
@@ -236,10 +124,15 @@ def _event(api, namespace):
 
 
 def test_neither_an_update_nor_an_ephemeral_container_passes_the_gate(api, guarded):
-    plain = pod(guarded, **{"metadata__annotations": {"onguard.dev/inject": "disabled"}})
+    plain = pod(guarded, metadata__annotations={"onguard.dev/inject": "disabled"})
     create(api, guarded, plain)
     path = f"/api/v1/namespaces/{guarded}/pods/churn-5d4f-a"
-    read = api.must("PATCH", path, {"metadata": {"annotations": {"onguard.dev/inject": None}}}, content_type="application/merge-patch+json")
+    read = api.must(
+        "PATCH",
+        path,
+        {"metadata": {"annotations": {"onguard.dev/inject": None}}},
+        content_type="application/merge-patch+json",
+    )
     assert injection_of(read) == "OptedOut"
 
 

@@ -8,7 +8,11 @@ BASE = "/apis/onguard.dev/v1alpha1/namespaces/"
 
 
 def allow(api, namespace, user, *rules):
-    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": user, "namespace": namespace}}
+    role = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": {"name": user, "namespace": namespace},
+    }
     api.apply({**role, "rules": [{"apiGroups": [g], "resources": [r], "verbs": v} for g, r, v in rules]})
     api.apply(
         {
@@ -103,7 +107,11 @@ def test_nobody_takes_an_approval_away_or_makes_a_decision_that_is_approved_alre
 
 
 def config_map(namespace, name, labels):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, "labels": labels}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+    }
 
 
 def test_the_operator_writes_only_objects_that_carry_its_label(api, namespace):
@@ -136,5 +144,7 @@ def test_the_operator_writes_only_objects_that_carry_its_label(api, namespace):
 def test_neither_program_may_do_more_than_it_needs(api, namespace, method, path):
     for token in (OPERATOR, "token-of-the-gate"):
         body = None if method == "GET" else {}
-        status, _ = api.acting_as(token).call(method, path.format(namespace), body, content_type=MERGE if method == "PATCH" else "application/json")
+        status, _ = api.acting_as(token).call(
+            method, path.format(namespace), body, content_type=MERGE if method == "PATCH" else "application/json"
+        )
         assert status == 403
