@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from onguard.counts import encode_report
 from onguard_sidecar.analyst.books import Books
-from onguard_sidecar.analyst.display import shown
+from onguard_sidecar.analyst.display import MAX_SHOWN, shown
 from onguard_sidecar.analyst.intake import Intake
 from onguard_sidecar.analyst.page import View, families
 from onguard_sidecar.analyst.report import report
@@ -112,7 +112,8 @@ class Admin(Collector):
         names = [(f.name, name) for f in profile.features for name in f.bin_names]
         asked = self._state.config is not None and self._state.config.feature_bins
         bins = dict(zip(names, counts.bins.tolist(), strict=True)) if asked else {}
-        return dataclasses.replace(view, shown=shown(profile, window), bins=bins)
+        hidden = max(len(profile.features) - MAX_SHOWN, 0)
+        return dataclasses.replace(view, shown=shown(profile, window), hidden=hidden, bins=bins)
 
 
 async def _healthz(_: web.Request) -> web.Response:

@@ -32,6 +32,14 @@ _CODES: Final = {
     "client_abort": "client_aborts",
     "reset": "upstream_resets",
 }
+_FEATURE_GAUGES: Final = (
+    (contract.METRIC_FEATURE_MISSING, "missing", "Share of rows in which the feature is missing."),
+    (contract.METRIC_FEATURE_OUT_OF_RANGE, "out_of_range", "Share of rows outside the reference's range."),
+    (contract.METRIC_FEATURE_PSI, "psi", "Population stability index against the reference, for display."),
+    (contract.METRIC_FEATURE_PSI_CRITICAL, "psi_critical", "What sampling alone explains of the index."),
+    (contract.METRIC_FEATURE_KS, "ks", "Kolmogorov-Smirnov distance to the reference, for display."),
+    (contract.METRIC_FEATURE_KS_CRITICAL, "ks_critical", "What sampling alone explains of the distance."),
+)
 _PLAIN: Final = ("not_inference", "sampled_out", "truncated")
 
 
@@ -43,6 +51,7 @@ class View:
     Attributes:
         labels: model, revision and arm, on every series.
         snapshot: the ledger; None while the wire has not made one.
+        shown: distances of the features that are shown; ``hidden`` more are not.
         bins: rows per (feature, bin); empty unless they were asked for.
     """
 
@@ -58,6 +67,7 @@ class View:
     cpu_limit_cores: float | None = None
     memory_limit_bytes: float | None = None
     shown: tuple[Shown, ...] = ()
+    hidden: int = 0
     bins: Mapping[tuple[str, str], int] = dataclasses.field(default_factory=dict)
 
 
@@ -97,6 +107,7 @@ def families(view: View, *, max_series: int = MAX_SERIES) -> list[Metric]:
     make = _Maker(view.labels)
     kept, dropped = _capped(_all(view, make), max_series - 1)
     text = "Series that the cap on series per pod left out of this page."
+    dropped += view.hidden * len(_FEATURE_GAUGES)
     return [*kept, make.gauge(contract.METRIC_SERIES_DROPPED, text, {(): dropped})]
 
 
@@ -207,15 +218,7 @@ def _resources(view: View, make: _Maker) -> Iterator[Metric]:
 
 
 def _features(view: View, make: _Maker) -> Iterator[Metric]:
-    rows = (
-        (contract.METRIC_FEATURE_MISSING, "missing", "Share of rows in which the feature is missing."),
-        (contract.METRIC_FEATURE_OUT_OF_RANGE, "out_of_range", "Share of rows outside the reference's range."),
-        (contract.METRIC_FEATURE_PSI, "psi", "Population stability index against the reference, for display."),
-        (contract.METRIC_FEATURE_PSI_CRITICAL, "psi_critical", "What sampling alone explains of the index."),
-        (contract.METRIC_FEATURE_KS, "ks", "Kolmogorov-Smirnov distance to the reference, for display."),
-        (contract.METRIC_FEATURE_KS_CRITICAL, "ks_critical", "What sampling alone explains of the distance."),
-    )
-    for name, field, text in rows:
+    for name, field, text in _FEATURE_GAUGES:
         values: dict[tuple[str], float | None] = {(shown.feature,): getattr(shown, field) for shown in view.shown}
         yield make.gauge(name, text, values, "feature")
     yield make.counter(contract.METRIC_FEATURE_BIN, "Rows per bin.", view.bins, "feature", "bin")
