@@ -14,6 +14,7 @@ in exactly one of the analyst's fields ``ANALYST_ACCOUNT``, ``dropped_analyst_di
 import array
 import mmap
 import os
+import struct
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
@@ -163,8 +164,6 @@ class Ledger:
         self._base, self._generation, self._index = base, generation, index
         self._end = base + (WIRE_CELLS if base == _HEADER else len(ANALYST_FIELDS))
         self.tally = array.array("q", self._cells[base : self._end].tobytes())
-        if self._cells[generation] % 2:  # an earlier writer died half-way
-            self._cells[generation] += 1
 
     @classmethod
     def open_wire(cls, path: Path, layout: Layout, boot: int) -> Self:
@@ -187,19 +186,22 @@ class Ledger:
             LedgerMissingError: there is none yet; the caller tries again.
             LedgerError: it is of another format.
         """
-        try:
-            fd = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            raise LedgerMissingError(f"expected a ledger, got no file - at {path.name}") from None
-        if (size := os.fstat(fd).st_size) != _BYTES:
-            os.close(fd)
-            raise LedgerError(f"expected a ledger of {_BYTES} bytes, got {size} - at {path.name}")
-        ledger = cls(fd, base=_ANALYST, generation=_ANALYST_GENERATION, index=ANALYST_INDEX)
-        if (found := (ledger._cells[_MAGIC], ledger._cells[_FORMAT])) != (MAGIC, FORMAT):
-            ledger.close()
-            raise LedgerError(f"expected format {FORMAT}, got {found[1]} - at {path.name}")
+        ledger = cls(_open(path), base=_ANALYST, generation=_ANALYST_GENERATION, index=ANALYST_INDEX)
+        if ledger._cells[_ANALYST_GENERATION] % 2:  # an earlier analyst died half-way
+            ledger._cells[_ANALYST_GENERATION] += 1
         ledger._cells[_ANALYST_BOOT] = boot
         return ledger
+
+    @classmethod
+    def open_reader(cls, path: Path) -> Self:
+        """
+        Look at the ledger without being one of its writers.
+
+        Raises:
+            LedgerMissingError: there is none yet.
+            LedgerError: it is of another format.
+        """
+        return cls(_open(path), base=_ANALYST, generation=_ANALYST_GENERATION, index={})
 
     @property
     def superseded(self) -> bool:
@@ -225,6 +227,8 @@ class Ledger:
         for name in changes:
             if name not in self._index:
                 raise LedgerError(f"expected one of {', '.join(self._index)}, got {name}")
+        if self._base == _ANALYST:  # it may have opened the file twice; the wire's tally is ahead of the file
+            self.tally = array.array("q", self._cells[self._base : self._end].tobytes())
         for name, n in changes.items():
             self.tally[self._index[name]] += n
         self.publish()
@@ -285,6 +289,19 @@ class Ledger:
             if before % 2 == 0 and self._cells[generation] == before:
                 break
         return values
+
+
+def _open(path: Path) -> int:
+    """Descriptor of the wire's ledger, checked."""
+    try:
+        fd = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        raise LedgerMissingError(f"expected a ledger, got no file - at {path.name}") from None
+    found = (os.fstat(fd).st_size, os.pread(fd, 16, 0))
+    if found != (_BYTES, struct.pack("@qq", MAGIC, FORMAT)):
+        os.close(fd)
+        raise LedgerError(f"expected a ledger of format {FORMAT} and {_BYTES} bytes, got {found} - at {path.name}")
+    return fd
 
 
 def _histogram(cells: list[int], bounds: int) -> Histogram:

@@ -61,7 +61,7 @@ class Outbox:
             return
         size = handover.size_in_batch(record)
         if self._batch_bytes + size > DATAGRAM_MAX:
-            self.flush()
+            self._send_batch()
         self._batch.append(record)
         self._batch_bytes += size
         self._tally[_WAITING] += 1
@@ -69,15 +69,22 @@ class Outbox:
             self._timer = self._loop.call_later(BATCH_S, self.flush)
 
     def flush(self) -> None:
-        """Send what was collected."""
+        """
+        Send what was collected and publish what became of it.
+
+        Only here and where a socket calls, never within :meth:`offer`: a request is in the middle of its account there.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._send_batch()
+        self._ledger.publish()
+
+    def _send_batch(self) -> None:
         if self._batch:
             records, self._batch, self._batch_bytes = self._batch, [], _EMPTY_BATCH
             self._tally[_WAITING] -= len(records)
             self._send([handover.batch(records)], len(records))
-        self._ledger.publish()
 
     def connect(self) -> None:
         """Look for the analyst; if there is none, again later."""
@@ -98,8 +105,11 @@ class Outbox:
     def close(self) -> None:
         """Send what the socket takes at once, drop and count the rest."""
         if self._socket is not None:
-            self.flush()
+            self._send_batch()
             self._disconnect()
+            self._ledger.publish()
+        if self._timer is not None:
+            self._timer.cancel()
         if self._retry is not None:
             self._retry.cancel()
 
@@ -107,8 +117,11 @@ class Outbox:
         if len(record) > MESSAGE_MAX:
             self._tally[_TOO_LARGE] += 1
             return
+        self._send_batch()  # what came before goes before
         self._messages += 1
         self._send(handover.fragments(record, self._messages), 1)
+        if self._timer is None:
+            self._timer = self._loop.call_later(BATCH_S, self.flush)
 
     def _send(self, datagrams: list[bytes], exchanges: int) -> None:
         """All of them or none; the exchanges are handed over with the last."""
@@ -125,9 +138,13 @@ class Outbox:
         self._backlog_bytes += size
         self._tally[_WAITING] += exchanges
         if is_idle:
-            self._on_writable()
+            self._send_backlog()
 
     def _on_writable(self) -> None:
+        self._send_backlog()
+        self._ledger.publish()
+
+    def _send_backlog(self) -> None:
         """Send from the backlog until it is empty or the socket is full."""
         peer = self._socket
         while self._backlog and peer is not None:
@@ -160,6 +177,7 @@ class Outbox:
             pass  # reset: as good as its end
         self._disconnect()
         self._retry = self._loop.call_later(self._pause_s, self.connect)
+        self._ledger.publish()
 
     def _disconnect(self) -> None:
         """
@@ -181,4 +199,3 @@ class Outbox:
         self._backlog_bytes = 0
         counted = self._ledger.accounted() + self._tally[_ANALYST_DIED]
         self._tally[_ANALYST_DIED] += max(0, self._tally[_HANDED_OVER] - counted)
-        self._ledger.publish()

@@ -109,7 +109,7 @@ class Wire:
     def snapshot(self) -> Snapshot:
         """Counters of now."""
         if self._ledger is None or self._ledger.superseded:
-            self._ledger = Ledger.open_analyst(self.shared / contract.FILE_LEDGER, 1)
+            self._ledger = Ledger.open_reader(self.shared / contract.FILE_LEDGER)
         return self._ledger.snapshot()
 
     def settled(self, **expected: int) -> dict[str, int]:
@@ -141,18 +141,18 @@ def account(counters: dict[str, int]) -> int:
     return sum(counters[x] for x in ("not_inference", "sampled_out", "truncated", "outbox", "handed_over", *dropped))
 
 
-def start_wire(where: Path, *, config: SidecarConfig | None = None, grace_s: int = 15) -> Wire:
+def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", grace_s: int = 15) -> Wire:
     """A wire on free ports."""
     port, health_port, model_port = free_ports(3)
     shared, conf = where / "shared", where / "config"
     shared.mkdir(exist_ok=True)
     conf.mkdir(exist_ok=True)
-    told = config or SidecarConfig(model="m", latency_bounds_s=(0.25,))
+    told = SidecarConfig(model="m", latency_bounds_s=(0.25,))
     (conf / contract.KEY_WIRE_CONF).write_text(sidecar_config.render(told)[contract.KEY_WIRE_CONF])
     env = {
         **os.environ,
         contract.ENV_UPSTREAM_PORT: str(model_port),
-        contract.ENV_POD_IP: "127.0.0.1",
+        contract.ENV_POD_IP: pod_ip,
         contract.ENV_LISTEN_HOST: "127.0.0.1",
         contract.ENV_WIRE_PORT: str(port),
         contract.ENV_HEALTH_PORT: str(health_port),
@@ -239,3 +239,75 @@ def echo_model(delay_s: float = 0.0) -> Callable[[socket.socket], None]:
             return
 
     return serve
+
+
+_ANALYST = """
+import socket, sys
+from pathlib import Path
+from onguard_sidecar.handover import Receiver
+from onguard_sidecar.ledger import Ledger
+
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+path = Path(sys.argv[1]) / "handover.sock"
+path.unlink(missing_ok=True)
+listener.bind(str(path))
+listener.listen()
+while True:
+    peer, _ = listener.accept()
+    ledger, receiver = Ledger.open_analyst(Path(sys.argv[1]) / "ledger", 7), Receiver()
+    while datagram := peer.recv(65536):
+        for exchange in receiver.feed(datagram):
+            ledger.add("analysed")
+    peer.close()
+"""
+
+
+def start_analyst(wire: Wire) -> "subprocess.Popen[bytes]":
+    """A process that counts what it is handed as analysed; listening when this returns."""
+    process = subprocess.Popen([sys.executable, "-c", _ANALYST, str(wire.shared)])
+    eventually((wire.shared / contract.FILE_HANDOVER_SOCKET).exists)
+    return process
+
+
+def request(body: bytes) -> bytes:
+    """An inference request of KServe v1."""
+    return b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+@dataclass
+class Load:
+    """Keep-alive clients that post until told to stop, opening a new connection when the last answer said close."""
+
+    wire: Wire
+    clients: int
+    pause_s: float = 0.0
+    answered: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(self.clients)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(DEADLINE_S)
+
+    def _run(self, number: int) -> None:
+        peer, count = self.wire.connect(), 0
+        while not self._stopped.is_set():
+            count += 1
+            body = b"%d-%d" % (number, count)
+            seen = play(peer, [("send", request(body)), ("until", b"\r\n\r\n" + body)])
+            if not seen.got.endswith(body):
+                self.failed.append(f"request {count} of client {number}: {seen}")
+            else:
+                self.answered += 1
+            if b"connection: close" in seen.got.lower() or seen.end != "open":
+                peer.close()
+                peer = self.wire.connect()
+            time.sleep(self.pause_s)
+        peer.close()

@@ -64,6 +64,22 @@ def test_a_second_analyst_goes_on_counting(tmp_path: Path) -> None:
     assert (wire.snapshot().counters["analysed"], wire.snapshot().analyst_boot) == (6, f"{9:016x}")
 
 
+def test_an_analyst_that_opened_twice_counts_once(tmp_path: Path) -> None:
+    wire = Ledger.open_wire(tmp_path / "ledger", LAYOUT, 1)
+    one, two = (Ledger.open_analyst(tmp_path / "ledger", 8) for _ in range(2))
+    for ledger in (one, two, one, two):
+        ledger.add("analysed")
+    assert wire.snapshot().counters["analysed"] == 4
+
+
+def test_a_reader_sees_all_and_writes_nothing(tmp_path: Path) -> None:
+    Ledger.open_wire(tmp_path / "ledger", LAYOUT, 1).add("requests")
+    reader = Ledger.open_reader(tmp_path / "ledger")
+    assert (reader.snapshot().counters["requests"], reader.snapshot().analyst_boot) == (1, "0" * 16)
+    with pytest.raises(LedgerError):
+        reader.add("analysed")
+
+
 def test_what_is_tallied_shows_when_it_is_published(tmp_path: Path) -> None:
     wire = Ledger.open_wire(tmp_path / "ledger", LAYOUT, 1)
     wire.tally[0] += 1
