@@ -74,6 +74,8 @@ def prometheus(folder: Path, config: Mapping[str, Any]) -> Iterator["Prometheus"
         f"--storage.tsdb.path={folder / 'tsdb'}",
         f"--web.listen-address=127.0.0.1:{port}",
         "--web.enable-lifecycle",
+        # An alert that fires before Alertmanager is discovered would otherwise be sent a minute later.
+        "--rules.alert.resend-delay=5s",
     ]
     with _running("prometheus", command, folder, f"http://127.0.0.1:{port}/-/ready"):
         yield Prometheus(f"http://127.0.0.1:{port}")
