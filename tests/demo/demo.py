@@ -23,7 +23,7 @@ from onguard import contract  # noqa: E402
 from tests.models.load import Background  # noqa: E402
 from tests.models.traffic import Mix  # noqa: E402
 from tests.monitoring import queries  # noqa: E402
-from tests.stage import chart, reference  # noqa: E402
+from tests.stage import chart, reference, route  # noqa: E402
 from tests.stage.kube import Kube, StageError, cluster_up, our_cluster, wait_for  # noqa: E402
 from tests.stage.shop import NAME, Shop, wait_tally  # noqa: E402
 
@@ -63,6 +63,7 @@ def install() -> Kube:
     if subprocess.run(["make", "--no-print-directory", "images"], cwd=ROOT).returncode != 0:
         raise StageError("the images cannot be built, see above")
     kube = our_cluster()
+    route.ensure(kube)
     say("3  helm install --wait onguard")
     chart.install(kube)
     show(kube, "get", "pods", "-n", chart.NAMESPACE)

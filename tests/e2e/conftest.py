@@ -15,7 +15,7 @@ from typing import Final
 
 import pytest
 
-from tests.stage import chart, reference
+from tests.stage import chart, reference, route
 from tests.stage.kube import ROOT, Kube, StageError, cluster_up, our_cluster
 from tests.stage.shop import Shop
 
@@ -47,7 +47,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def kube() -> Kube:
     """The local cluster, started if it is not up."""
     cluster_up()
-    return our_cluster()
+    found = our_cluster()
+    route.ensure(found)
+    return found
 
 
 @pytest.fixture(scope="session")
