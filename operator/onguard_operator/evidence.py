@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
+from onguard.arms import ArmsState
 from onguard.bounded import BoundedState
 from onguard.decide import Memory
 from onguard.states import State, StateError
@@ -46,8 +47,9 @@ class Evidence:
         arms_to: last epoch that the arms have taken or given up.
         data: states of the detectors of data, by name of the objective.
         service: states of the detectors of epochs, by name of the objective.
-        arms: saved states of the comparisons of arms, by name of the objective.
+        arms: states of the comparisons of arms, by name of the objective.
         arms_of: candidate and baseline revision that ``arms`` compares.
+        paired_epoch: last epoch in which both of them served.
         past: the last epochs by revision, oldest first.
         onsets: estimated Unix time at which a latched breach began, by name of the objective.
         broken_before: objectives that were broken when the present revision came.
@@ -64,8 +66,9 @@ class Evidence:
     arms_to: int = 0
     data: Mapping[str, State] = dataclasses.field(default_factory=dict)
     service: Mapping[str, BoundedState] = dataclasses.field(default_factory=dict)
-    arms: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    arms: Mapping[str, ArmsState] = dataclasses.field(default_factory=dict)
     arms_of: tuple[str, str] = ("", "")
+    paired_epoch: int = 0
     past: tuple[Past, ...] = ()
     onsets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     broken_before: frozenset[str] = frozenset()
@@ -111,8 +114,9 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     arms_to: int
     data: dict[str, bytes]
     service: dict[str, bytes]
-    arms: dict[str, bytes]
+    arms: dict[str, ArmsState]
     arms_of: tuple[str, str]
+    paired_epoch: int
     past: tuple[Past, ...]
     onsets: dict[str, float]
     broken_before: frozenset[str]

@@ -130,3 +130,8 @@ def time_of(text: str | None) -> datetime | None:
 def stamp(moment: datetime) -> str:
     """Write an API time stamp, whole seconds, UTC."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def time_of_unix(seconds: float) -> datetime:
+    """The moment of a Unix time."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,137 @@
+"""From an evaluation to a verdict, and from the cluster to the world that speaks for or against acting. Pure."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
+
+from onguard import decide
+from onguard.cause import Attribution, Cause, attribute
+from onguard.decide import ACTION_OF, Act, Action, Memory, Phase, Verdict, World
+from onguard_operator import assess, guarding, progress, records, rollback
+from onguard_operator.evaluate import Evaluation
+from onguard_operator.evidence import Evidence
+from onguard_operator.objects import Object, is_terminating, name_of, time_of, time_of_unix
+from onguard_operator.observe import Observed
+from onguard_operator.release import History, Standing, is_known_bad
+
+FIGHT_S = 86400.0
+"""How long a lost fight with another field manager keeps us from writing the same template again."""
+
+
+def world_of(seen: Observed, evidence: Evidence, action: Action, *, coverage: float | None, now: float) -> World:
+    """
+    What is true of the target now.
+
+    Args:
+        seen: the cluster.
+        evidence: what is remembered.
+        action: which right is asked for.
+        coverage: share of readable pods; None where the evidence is not read from pods.
+        now: Unix time.
+    """
+    history, target = evidence.history, seen.target
+    current = history.now_serving
+    return World(
+        uid=seen.uid,
+        revision=history.current,
+        rollback_target=_kept_target(seen, history),
+        accepted_bad=is_known_bad(history),
+        bake_done=current is not None and current.standing is Standing.GOOD,
+        coverage=coverage,
+        paused=target is not None and bool(target["spec"].get("paused")),
+        deleting=target is None or is_terminating(target) or is_terminating(seen.mdep),
+        gitops=guarding.gitops_of(target) if target is not None else None,
+        actions_allowed=seen.may_retrain if action is Action.RETRAIN else seen.may_restart,
+        acting=_acting(seen.decisions),
+        field_fight=_fight(seen.decisions, history.current, now),
+    )
+
+
+def _kept_target(seen: Observed, history: History) -> str | None:
+    """The revision to return to, if its template is kept: a name alone can't be applied."""
+    revision = history.rollback_target
+    return revision if revision and rollback.template_of(seen.good_templates, revision) is not None else None
+
+
+def _acting(decisions: Sequence[Object]) -> str | None:
+    return next((name_of(d) for d in decisions if records.phase_of(d) is Phase.ACTING), None)
+
+
+def _fight(decisions: Sequence[Object], revision: str, now: float) -> str | None:
+    """Who undid our rollback of this revision lately."""
+    for decision in decisions:
+        status = decision.get("status") or {}
+        finished = time_of(status.get("finishedAt"))
+        if status.get("outcome") != progress.FIELD_FIGHT or finished is None:
+            continue
+        if records.revision_of(decision) == revision and now - finished.timestamp() < FIGHT_S:
+            return str(status.get("message", "another field manager")).split(" set ")[0]
+    return None
+
+
+def recovered(decisions: Sequence[Object]) -> Memory:
+    """
+    Recover from the records what a lost memory forgot: acts, and that as many episodes have names already.
+
+    To be used only where nothing was remembered: names of new episodes count on from here.
+    """
+    acts = [
+        Act(began.timestamp(), Action(decision["spec"]["action"]))
+        for decision in decisions
+        if (began := time_of((decision.get("status") or {}).get("startedAt"))) is not None
+        and decision["spec"]["action"] != Action.HOLD
+    ]
+    last = decisions[-1] if decisions else None
+    return Memory(
+        episode=len(decisions),
+        acts=tuple(sorted(acts, key=lambda act: act.at)),
+        last_decision=name_of(last) if last else "",
+        last_hash=records.hash_of(last) if last else "",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A verdict, if there is one, and the memory that goes with it."""
+
+    verdict: Verdict | None
+    memory: Memory
+    attribution: Attribution | None
+
+
+def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
+    """Attribute and decide; nothing while a few more requests would change the cause."""
+    evidence = evaluation.evidence
+    findings = assess.table_input(evidence, evaluation.present, seen.spec, evaluation.around)
+    if findings is None or not evidence.history.current:
+        return Outcome(verdict=None, memory=evidence.memory, attribution=None)
+    attribution = attribute(findings, evaluation.around.strength)
+    action = ACTION_OF.get(attribution.cause, Action.HOLD)
+    by_pods = attribution.control.value != "availability"
+    world = world_of(seen, evidence, action, coverage=evaluation.coverage or 0.0 if by_pods else None, now=now)
+    verdict, memory = decide.decide(attribution, spec=seen.spec, world=world, memory=evidence.memory, now=now)
+    return Outcome(verdict=verdict, memory=memory, attribution=attribution)
+
+
+def circumstances(decision: Object, seen: Observed, evaluation: Evaluation, *, now: float) -> progress.Circumstances:
+    """What the next step of an open Decision depends on."""
+    spec, action = seen.spec, Action(decision["spec"]["action"])
+    evidence = evaluation.evidence
+    is_ours = decision["spec"]["cause"] != Cause.ALERT
+    world = world_of(seen, evidence, action, coverage=evaluation.coverage if is_ours else None, now=now)
+    if world.acting == name_of(decision):
+        world = msgspec.structs.replace(world, acting=None)
+    if not is_ours and _is_stale(decision, evidence):
+        world = msgspec.structs.replace(world, newer_change=True)
+    # An alert that the user maps to an action is the user's word: it needs no second witness.
+    mode = decide.effective_mode(action, spec, confirmed=True, world=world)
+    blockers = tuple(decide.find_blockers(action, spec=spec, world=world, memory=evidence.memory, now=now))
+    moment = time_of_unix(now)
+    return progress.Circumstances(blockers=blockers, mode=mode, is_alarmed=bool(evaluation.present_alarms), now=moment)
+
+
+def _is_stale(decision: Object, evidence: Evidence) -> bool:
+    """Whether the alert began before the revision that serves now."""
+    started = time_of((decision["spec"].get("trigger") or {}).get("startsAt"))
+    return started is not None and started.timestamp() < evidence.history.changed_at
