@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
 from onguard import decide
-from onguard.cause import Attribution, Cause, attribute
+from onguard.cause import Arms, Attribution, Cause, attribute
 from onguard.decide import ACTION_OF, Act, Action, Memory, Phase, Verdict, World
+from onguard.spec import BaselineMode
 from onguard_operator import assess, guarding, progress, records, rollback
 from onguard_operator.evaluate import Evaluation
 from onguard_operator.evidence import Evidence
@@ -15,7 +17,9 @@ from onguard_operator.objects import Object, is_terminating, name_of, time_of, t
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, Standing, is_known_bad
 
-FIGHT_S = 86400.0
+PATIENCE_S: Final = 180.0
+"""How long a breach waits for the baseline arm before a person is asked."""
+FIGHT_S: Final = 86400.0
 """How long a lost fight with another field manager keeps us from writing the same template again."""
 
 
@@ -100,6 +104,22 @@ class Outcome:
     attribution: Attribution | None
 
 
+def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:
+    """
+    Whether the baseline arm may still say what no evidence says yet.
+
+    A breach is often found before the arms have connections enough to compare; asking a person then would be early.
+    """
+    if attribution.cause is not Cause.RELEASE or attribution.confirmed:
+        return False
+    undecided = (Arms.NONE, Arms.NOT_COMPARABLE, Arms.UNDECIDED)
+    is_served = seen.spec.release.baseline.mode is BaselineMode.SERVE
+    if not is_served or evaluation.around.comparison.verdict not in undecided:
+        return False
+    onsets = evaluation.evidence.onsets.values()
+    return now - min(onsets, default=now) < PATIENCE_S
+
+
 def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
     """Attribute and decide; nothing while a few more requests would change the cause."""
     evidence = evaluation.evidence
@@ -107,6 +127,8 @@ def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
     if findings is None or not evidence.history.current:
         return Outcome(verdict=None, memory=evidence.memory, attribution=None)
     attribution = attribute(findings, evaluation.around.strength)
+    if is_arm_awaited(seen, evaluation, attribution, now=now):
+        return Outcome(verdict=None, memory=evidence.memory, attribution=attribution)
     action = ACTION_OF.get(attribution.cause, Action.HOLD)
     by_pods = attribution.control.value != "availability"
     world = world_of(seen, evidence, action, coverage=evaluation.coverage or 0.0 if by_pods else None, now=now)

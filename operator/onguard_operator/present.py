@@ -98,11 +98,16 @@ def _why(revision: Revision) -> str:
 
 
 def _coarse(number: float) -> int:
-    """Two leading digits: a counter that moves at each scrape must not cause a write each time."""
-    if number < 100:
-        return int(number)
-    step = 10 ** (int(math.log10(number)) - 1)
-    return int(number // step * step)
+    """
+    Round down to 1, 2 or 5 times a power of ten: a counter that moves at each scrape must not cause a write each time.
+
+    >>> _coarse(7), _coarse(1999), _coarse(25_000)
+    (5, 1000, 20000)
+    """
+    if number < 1:
+        return 0
+    power = 10 ** int(math.log10(number))
+    return max(step * power for step in (1, 2, 5) if step * power <= number)
 
 
 def _evidence(name: str, finding: Finding, evidence: Evidence) -> Object:
@@ -114,9 +119,11 @@ def _evidence(name: str, finding: Finding, evidence: Evidence) -> Object:
         "requests": _coarse(finding.requests),
     }
     if math.isfinite(finding.log_e):
-        shown["logE"] = round(finding.log_e)
+        # In tenths of the threshold and not below 0: what lies under that moves at each visit and means nothing.
+        step = max(finding.log_threshold / 10, 0.1)
+        shown["logE"] = round(max(round(finding.log_e / step), 0) * step, 1)
     if finding.observed is not None:
-        shown |= {"value": round(finding.observed, 3), "unit": "share"}
+        shown |= {"value": round(finding.observed, 2), "unit": "share"}
     if onset:
         shown["since"] = stamp(datetime.fromtimestamp(onset, UTC))
     moved = finding.named or ((finding.leading,) if finding.alarmed and finding.leading else ())

@@ -243,9 +243,10 @@ class Visitor:
             )
             step = progress.next_step(decision, scene.seen, remembered.history, around)
             moved = await self._take(scene, decision, step)
-            if moved is decision:
-                break
+            is_over = moved is decision or isinstance(step, progress.ApplyTemplate | progress.StartJob)
             decision = moved
+            if is_over:
+                break  # what was just written is not in what this visit has seen
         if records.phase_of(decision) is not first:
             await self._told_end(scene, decision)
         return decision
