@@ -145,7 +145,9 @@ def _bounded(
     bare: Limits, profile: Profile, cumulative: Sequence[bool], *, sizes: Ints, tolerance: float, share: float
 ) -> Limits:
     reference = np.array([count for f in profile.features for count in f.counts], np.int64)
-    s, n = (v / max(profile.design_effect or 1.0, 1.0) for v in bare.tally(reference))
+    effects = {f.name: f.design_effect or profile.design_effect or 1.0 for f in profile.features}
+    effect = np.maximum(np.repeat([effects[name] for name in bare.features], sizes), 1.0)
+    s, n = (v / effect for v in bare.tally(reference))
     ordered = np.array(cumulative, bool)
     # An ordered event has two bands to choose from, so each gets half of the error.
     tail = np.where(ordered, share / 4.0, share / 2.0) / np.repeat(sizes, sizes)

@@ -98,6 +98,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[int, ...]
     """Reference rows per bin, in the module's bin order; each row has weight 1."""
     numeric: Numeric | None = None
+    design_effect: float | None = None
+    """Variance of this feature between days over the binomial variance; None: unknown, the profile's holds."""
 
     @property
     def is_ordered(self) -> bool:
@@ -154,7 +156,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     rows: int
     edge_rows: int = 0
     design_effect: float | None = None
-    """Variance between blocks over the binomial variance; None: no time stamps, `i.i.d. assumed`."""
+    """
+    Variance between days over the binomial variance, of a feature that varies more than nine in ten do; None: no time
+    stamps, `i.i.d. assumed`.
+    """
     features: tuple[Feature, ...]
     moments: Moments | None = None
     calibration: Calibration | None = None
@@ -276,5 +281,7 @@ def _check_feature(feature: Feature, rows: int, where: str) -> None:
 
 
 def encode_profile(profile: Profile) -> bytes:
-    """JSON with stable key order; ``decode_profile`` is its inverse."""
-    return msgspec.json.format(msgspec.json.encode(profile), indent=1)
+    """JSON with stable key order, a line a field and a feature; ``decode_profile`` is its inverse."""
+    fields = {name: msgspec.json.encode(getattr(profile, name)) for name in profile.__struct_fields__}
+    fields["features"] = b"[\n  " + b",\n  ".join(msgspec.json.encode(f) for f in profile.features) + b"\n ]"
+    return b"{\n" + b",\n".join(b' "%s": %s' % (name.encode(), value) for name, value in fields.items()) + b"\n}\n"

@@ -1,0 +1,291 @@
+"""
+Columns -> Profile: how a reference is made from a file. Pure; the randomness is a seed.
+
+A random 10 % of the rows (at most 50,000) chooses edges, ranges, categories, atoms and bases, the other 90 % are
+counted: so the counted rows are an independent sample of the bins, and their limits hold. Identifiers and clocks keep
+nothing but how often they are there and readable.
+"""
+
+import dataclasses
+import difflib
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from onguard import binning, reference_sums
+from onguard.columns import Column, Floats, Ints, with_role
+from onguard.profile import (
+    MAX_ATOMS,
+    SENTINELS,
+    Calibration,
+    Feature,
+    Group,
+    Kind,
+    Numeric,
+    Profile,
+    ProfileError,
+    Role,
+)
+
+Mask = npt.NDArray[np.bool_]
+
+QUANTILES: Final = 20
+MAX_CATEGORIES: Final = 50
+MAX_NAME: Final = 200
+"""Longer names are counted as other: they are no categories."""
+EDGE_SHARE: Final = 0.1
+EDGE_ROWS: Final = (200, 50_000)
+"""At least so many rows choose the edges, unless that is over half of the file; at most so many."""
+MIN_ROWS: Final = 40
+ATOM_SHARE: Final = 0.01
+_ALL: Final = sys.float_info.max
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """
+    What a person said about the file.
+
+    Attributes:
+        outputs: columns that the model answers, of held-out rows.
+        label: column with the truth (0 or 1) of held-out rows: it calibrates the first numeric output.
+        roles: roles by column, where the guess is wrong.
+        seed: of the split.
+        source: where the rows came from, for people.
+        created: RFC 3339 time.
+    """
+
+    outputs: tuple[str, ...] = ()
+    label: str | None = None
+    roles: Mapping[str, Role] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    source: str = ""
+    created: str | None = None
+
+
+def build(
+    columns: Sequence[Column],
+    plan: Plan,
+    *,
+    track: Callable[[Sequence[Column]], Iterable[Column]] = iter,
+) -> Profile:
+    """
+    Make a reference.
+
+    Args:
+        columns: of equal length.
+        plan: what a person said about them.
+        track: wraps the iteration over columns, to show progress.
+
+    Raises:
+        ProfileError: for too few rows, a column that is not there, or a label that is not binary.
+
+    >>> from onguard.columns import of_numbers
+    >>> profile = build([of_numbers("age", np.random.default_rng(1).normal(40, 9, 1000))], Plan(seed=7))
+    >>> profile.rows, profile.edge_rows, len(profile.features[0].edges), sum(profile.features[0].counts)
+    (800, 200, 19, 800)
+    """
+    _check(columns, plan)
+    columns = [with_role(c, plan.roles[c.name]) if c.name in plan.roles else c for c in columns]
+    chooses = split(columns[0].rows, plan.seed)
+    kept = [c for c in columns if c.name != plan.label]
+    features = tuple(_feature(c, chooses, plan) for c in track(kept))
+    effects = reference_sums.design_effects(kept, features, ~chooses)
+    features = tuple(_replace(f, design_effect=e) for f, e in zip(features, effects, strict=True))
+    return Profile(
+        source=plan.source,
+        created=plan.created,
+        rows=int(np.count_nonzero(~chooses)),
+        edge_rows=int(np.count_nonzero(chooses)),
+        design_effect=reference_sums.overall(effects),
+        features=features,
+        moments=reference_sums.moments(kept, features, ~chooses),
+        calibration=_calibration(columns, features, plan, ~chooses),
+        seed=plan.seed,
+    )
+
+
+def split(rows: int, seed: int) -> Mask:
+    """
+    The rows that choose the edges.
+
+    >>> int(split(10_000, seed=0).sum()), int(split(100, seed=0).sum())
+    (1000, 50)
+    """
+    least = min(EDGE_ROWS[0], rows // 2)
+    chosen = np.random.default_rng(seed).permutation(rows)[: min(max(round(EDGE_SHARE * rows), least), EDGE_ROWS[1])]
+    mask = np.zeros(rows, np.bool_)
+    mask[chosen] = True
+    return mask
+
+
+def _check(columns: Sequence[Column], plan: Plan) -> None:
+    names = [c.name for c in columns]
+    if not columns or columns[0].rows < MIN_ROWS:
+        raise ProfileError(f"expected at least {MIN_ROWS} rows, got {columns[0].rows if columns else 0}")
+    wanted = [*plan.outputs, *plan.roles, *([plan.label] if plan.label else [])]
+    for name in wanted:
+        if name not in names:
+            raise ProfileError(unknown_column(name, names))
+    for column in columns:
+        if names.count(column.name) > 1 or column.rows != columns[0].rows:
+            raise ProfileError(f'expected unique columns of {columns[0].rows} rows - at column "{column.name}"')
+    if set(names) <= {*plan.outputs, plan.label}:
+        raise ProfileError("expected at least one input column, got outputs and label only")
+
+
+def unknown_column(name: str, names: Sequence[str]) -> str:
+    """
+    What to say of a column that is not there.
+
+    >>> unknown_column("scor", ["age", "score"])
+    'expected a column of the file, got "scor"; did you mean "score"?'
+    """
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f'; did you mean "{near[0]}"?' if near else f"; the file has {', '.join(names[:10])}"
+    return f'expected a column of the file, got "{name}"{hint}'
+
+
+def _feature(column: Column, chooses: Mask, plan: Plan) -> Feature:
+    make = _named if column.codes is not None else _ordered
+    group = Group.OUTPUT if column.name in plan.outputs else Group.INPUT
+    blank = Feature(name=column.name, kind=column.kind, role=column.role, group=group, counts=())
+    return make(blank, column, chooses)
+
+
+def _replace(feature: Feature, **changes: object) -> Feature:
+    fields = {name: getattr(feature, name) for name in feature.__struct_fields__}
+    return Feature(**{**fields, **changes})
+
+
+def _counts(feature: Feature, bins: Ints) -> tuple[int, ...]:
+    return tuple(np.bincount(bins, minlength=feature.size).tolist())
+
+
+def _named(blank: Feature, column: Column, chooses: Mask) -> Feature:
+    codes = _codes(column)
+    shaped = _replace(blank, categories=_categories(column, codes[chooses]))
+    table = binning.bin_categories(shaped, [*column.names, None])
+    return _replace(shaped, counts=_counts(shaped, table[codes[~chooses]]))
+
+
+def _codes(column: Column) -> Ints:
+    if column.codes is None:
+        raise ProfileError(f'expected names, got numbers - at column "{column.name}"')
+    return column.codes
+
+
+def _categories(column: Column, codes: Ints) -> tuple[str, ...]:
+    """The most frequent names of the rows that choose; a boolean always has both."""
+    if column.role in (Role.ID, Role.TIME):
+        return ()
+    if column.kind is Kind.BOOLEAN:
+        return column.names
+    rows = np.bincount(codes[codes >= 0], minlength=len(column.names))
+    usable = [i for i in np.flatnonzero(rows).tolist() if len(column.names[i]) <= MAX_NAME]
+    usable.sort(key=lambda i: (-rows[i], column.names[i]))
+    return tuple(column.names[i] for i in usable[:MAX_CATEGORIES])
+
+
+def _ordered(blank: Feature, column: Column, chooses: Mask) -> Feature:
+    numbers = numbers_of(column)
+    known = numbers[chooses & np.isfinite(numbers)]
+    counted = numbers[~chooses]
+    if column.role in (Role.ID, Role.TIME) or not known.size:
+        shaped = _replace(blank, numeric=Numeric(minimum=-_ALL, maximum=_ALL, mean=0.0, sd=0.0))
+    else:
+        shaped = _replace(blank, edges=edges_of(known), numeric=_numeric(known, counted))
+    return _replace(shaped, counts=_counts(shaped, binning.bin_numeric(shaped, counted)))
+
+
+def numbers_of(column: Column) -> Floats:
+    """Numbers of a column that has them."""
+    if column.numbers is None:
+        raise ProfileError(f'expected numbers, got names - at column "{column.name}"')
+    return column.numbers
+
+
+def edges_of(values: Floats) -> tuple[float, ...]:
+    """
+    At most 19 inner quantiles, each a value that occurs, without repeats and below the largest.
+
+    >>> edges_of(np.array([0.0, 0.0, 1.0, 1.0, 2.0] * 10))
+    (0.0, 1.0)
+    >>> edges_of(np.ones(9))
+    ()
+    """
+    inner = np.arange(1, QUANTILES) / QUANTILES
+    edges = np.unique(np.quantile(values, inner, method="inverted_cdf"))
+    # Adding 0.0 makes one of the two zeros, which JSON would tell apart.
+    return tuple((edges[edges < values.max()] + 0.0).tolist())
+
+
+def _numeric(known: Floats, counted: Floats) -> Numeric:
+    mean, sd = float(known.mean()), float(known.std())
+    finite = counted[np.isfinite(counted)]
+    atoms = _atoms(known)
+    cells, rows = np.unique(binning.exponent_cells(finite), return_counts=True)
+    z = reference_sums.standardised(finite, mean, sd)
+    return Numeric(
+        minimum=float(known.min()),
+        maximum=float(known.max()),
+        mean=mean,
+        sd=sd,
+        atoms=atoms,
+        atom_counts=binning.atom_counts(atoms, finite),
+        exponents=tuple(zip(cells.tolist(), rows.tolist(), strict=True)),
+        repeats=int(np.count_nonzero((counted[1:] == counted[:-1]) & np.isfinite(counted[1:]))),
+        clipped_sum=round(float(z.sum()), 4),
+        clipped_squares=round(float(np.square(z).sum()), 4),
+    )
+
+
+def _atoms(known: Floats) -> tuple[float, ...]:
+    values, rows = np.unique(known, return_counts=True)
+    often = (rows >= max(2.0, ATOM_SHARE * known.size)) & ~np.isin(values, SENTINELS)
+    order = np.argsort(-rows[often], kind="stable")[:MAX_ATOMS]
+    return tuple(values[often][order].tolist())
+
+
+def _calibration(
+    columns: Sequence[Column], features: Sequence[Feature], plan: Plan, counted: Mask
+) -> Calibration | None:
+    if plan.label is None:
+        return None
+    label = truth(next(c for c in columns if c.name == plan.label))[counted]
+    by_name = {c.name: c for c in columns}
+    scores = [f for f in features if f.group is Group.OUTPUT and f.kind is Kind.NUMERIC]
+    if not scores:
+        raise ProfileError(f'expected a numeric output beside the label "{plan.label}", got none')
+    score = numbers_of(by_name[scores[0].name])[counted]
+    known = np.isfinite(score) & np.isfinite(label)
+    bins = np.searchsorted(np.array(scores[0].edges), score[known], side="left")
+    total = functools.partial(np.bincount, bins, minlength=len(scores[0].edges) + 1)
+    return Calibration(
+        edges=scores[0].edges,
+        rows=tuple(total().tolist()),
+        positives=tuple(total(label[known]).astype(np.int64).tolist()),
+        score_sums=tuple(np.round(total(score[known]), 6).tolist()),
+    )
+
+
+def truth(column: Column) -> Floats:
+    """
+    Labels as 0, 1 or NaN.
+
+    Raises:
+        ProfileError: with the row of the first value that is neither.
+    """
+    if column.numbers is None:
+        table = [{"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}.get(name.lower(), np.inf) for name in column.names]
+        values = np.array([*table, np.nan])[_codes(column)]
+    else:
+        values = column.numbers
+    wrong = np.flatnonzero(~(np.isnan(values) | np.isin(values, (0.0, 1.0))))
+    if wrong.size:
+        raise ProfileError(f'expected a label of 0 or 1 - at column "{column.name}", row {int(wrong[0]) + 1}')
+    return values

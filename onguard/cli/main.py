@@ -1,0 +1,32 @@
+"""Entry point ``onguard``: one command a module."""
+
+from typing import Annotated
+
+import typer
+
+import onguard
+from onguard.cli.profiling import profile
+
+app = typer.Typer(
+    name="onguard",
+    help="Keeps deployed machine-learning models on guard.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(profile)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"onguard {onguard.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keeps deployed machine-learning models on guard."""
