@@ -171,9 +171,8 @@ def _environment(name: str, spec: Spec, place: Place) -> list[Object]:
     }
     if _profile(name, spec) is not None:
         values[contract.ENV_PROFILE_PATH] = f"{contract.DIR_PROFILE}/{FILE_PROFILE}"
-    revision = contract.LABEL_POD_TEMPLATE_HASH
-    if revision not in labels and _LABEL_CONTROLLER_REVISION_HASH in labels:
-        revision = _LABEL_CONTROLLER_REVISION_HASH
+    hashes = (contract.LABEL_POD_TEMPLATE_HASH, _LABEL_CONTROLLER_REVISION_HASH, contract.LABEL_REVISION)
+    revision = next((label for label in hashes if label in labels), contract.LABEL_POD_TEMPLATE_HASH)
     fields = {
         contract.ENV_POD_IP: "status.podIP",
         contract.ENV_POD_NAME: "metadata.name",

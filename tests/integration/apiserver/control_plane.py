@@ -58,6 +58,22 @@ class Api:
         return self.must("PATCH", path, document, content_type="application/apply-patch+yaml")
 
 
+def kubeconfig(api: Api) -> Path:
+    """Write a kubeconfig for the user of ``api``."""
+    cluster = {"server": api.url, "certificate-authority": str(api.folder / "tls.crt")}
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": cluster}],
+        "users": [{"name": "test", "user": {"token": api.token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+    }
+    path = api.folder / f"kubeconfig-{api.token}"
+    path.write_text(json.dumps(config))
+    return path
+
+
 _PLURALS = {"NetworkPolicy": "networkpolicies", "ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
 _CLUSTER_WIDE = {
     "Namespace",

@@ -1,7 +1,6 @@
 """Install, upgrade and uninstall with Helm at an API server without controllers: what is made, kept and removed."""
 
 import base64
-import json
 import subprocess
 
 import pytest
@@ -26,18 +25,7 @@ def plane():
 
 
 def helm(server, *command):
-    cluster = {"server": server.url, "certificate-authority": str(server.folder / "tls.crt")}
-    config = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": cluster}],
-        "users": [{"name": "test", "user": {"token": server.token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-    }
-    kubeconfig = server.folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(config))
-    options = ["--kubeconfig", str(kubeconfig), "-n", NAMESPACE]
+    options = ["--kubeconfig", str(control_plane.kubeconfig(server)), "-n", NAMESPACE]
     done = subprocess.run(
         [program("helm"), *command, *options], capture_output=True, text=True, check=False, timeout=90
     )
@@ -99,6 +87,11 @@ def test_install_upgrade_renew_and_uninstall(plane):
 def _pods_are_admitted_under_restricted(server):
     for deployment in server.must("GET", f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments")["items"]:
         template = deployment["spec"]["template"]
-        pod = {"apiVersion": "v1", "kind": "Pod", **template, "metadata": {**template["metadata"], "generateName": "p-"}}
+        pod = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            **template,
+            "metadata": {**template["metadata"], "generateName": "p-"},
+        }
         status, read = server.call("POST", f"/api/v1/namespaces/{NAMESPACE}/pods?dryRun=All", pod)
         assert status == 201, read

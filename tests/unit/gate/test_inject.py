@@ -280,6 +280,11 @@ def test_limits_of_the_model_are_told_only_where_it_has_some():
             "baseline",
             "metadata.labels['pod-template-hash']",
         ),
+        (
+            {"onguard.dev/revision": "ab", "onguard.dev/arm": "baseline"},
+            "baseline",
+            "metadata.labels['onguard.dev/revision']",
+        ),
         ({"controller-revision-hash": "x"}, "candidate", "metadata.labels['controller-revision-hash']"),
         ({}, "candidate", "metadata.labels['pod-template-hash']"),
     ],
@@ -292,9 +297,11 @@ def test_the_sidecar_knows_its_arm_and_revision(labels, arm, revision):
 
 def test_every_variable_of_the_contract_reaches_both_containers():
     limited = pod(containers=[model(resources={"limits": {"cpu": "1", "memory": "1Gi"}})])
-    job_only = {contract.ENV_JOB_DECISION, contract.ENV_JOB_CAUSE, contract.ENV_JOB_EVIDENCE}
-    listen = {contract.ENV_LISTEN_HOST}  # a default that tests change
-    expected = {v for k, v in vars(contract).items() if k.startswith("ENV_")} - job_only - listen
+    # Others are for Jobs, for the chart, or defaults that only tests change.
+    names = ("MODEL", "ARM", "UPSTREAM_PORT", "WIRE_PORT", "HEALTH_PORT", "ADMIN_PORT", "CONFIG_DIR", "SHARED_DIR")
+    more = ("GRACE_PERIOD", "MODEL_CONTAINER", "PROC_SHARED", "PROFILE_PATH", "POD_IP", "POD_NAME", "POD_UID")
+    last = ("NAMESPACE", "REVISION", "MODEL_CPU_LIMIT", "MODEL_MEMORY_LIMIT")
+    expected = {getattr(contract, f"ENV_{name}") for name in (*names, *more, *last)}
     for container in sidecars(injected(limited)).values():
         assert set(environment(container)) == expected
 
