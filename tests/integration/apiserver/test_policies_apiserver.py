@@ -59,12 +59,12 @@ def test_a_later_edit_is_checked_too_but_labels_are_free(api, namespace):
     assert (status, '"ann" may not patch the Deployment "other"' in read["message"]) == (403, True)
 
 
-def test_the_operator_may_annotate_and_write_status_without_the_right_to_act(api, namespace):
+def test_the_operator_writes_status_without_the_right_to_act_and_changes_no_spec(api, namespace):
     api.must("POST", f"{BASE}{namespace}/modeldeployments", MDEP)
     path = f"{BASE}{namespace}/modeldeployments/churn"
     operator = api.acting_as(OPERATOR)
-    operator.must("PATCH", path, {"metadata": {"annotations": {"kopf": "x"}}}, content_type=MERGE)
     operator.must("PATCH", path + "/status", {"status": {"phase": "Guarding"}}, content_type=MERGE)
+    assert operator.call("PATCH", path, {"spec": {"wire": {"workers": 2}}}, content_type=MERGE)[0] == 403
 
 
 PATCH_DECISIONS = ("onguard.dev", "decisions", ["patch", "get"])
