@@ -67,12 +67,14 @@ class Framer:
     """
 
     __slots__ = (
-        "_answer_closes", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_live", "_number",
-        "_out", "_sent", "_server_body", "_server_buffer", "_server_since", "_sink", "closed", "queue", "reason",
+        "_answer_closes", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_live",
+        "_number", "_out", "_requests", "_responses", "_sent", "_server_body", "_server_buffer", "_server_since",
+        "_sink", "closed", "queue", "reason",
     )  # fmt: skip
 
     def __init__(self, heads: Heads, sink: Sink) -> None:
         self._heads = heads
+        self._requests, self._responses = heads.requests, heads.responses
         self._sink = sink
         self.queue: deque[Pending] = deque()
         self.reason: Opaque | None = None
@@ -102,6 +104,18 @@ class Framer:
         """Bytes that were forwarded to the model."""
         if not self._live:
             return
+        if self._client_body is None and not self._client_buffer and self._held is None:
+            # The usual case first: one whole request, with a head that was seen before.
+            stop = data.find(_END) + 4
+            parsed = self._requests.get(data[:stop])
+            if parsed is not None and parsed.is_plain and stop + parsed.length == len(data):
+                pending = Pending(self._number, parsed, data[:stop], now)
+                pending.request_body = data[stop:]
+                pending.request_done = True
+                self._number += 1
+                self.queue.append(pending)
+                self._sink.begun(pending)
+                return
         try:
             self._client(data, now)
         except NotHttpError:
@@ -195,10 +209,37 @@ class Framer:
         """Bytes that were forwarded to the client."""
         if not self._live:
             return
+        queue = self.queue
+        if self._server_body is None and not self._server_buffer and queue and self._out is None:
+            # The usual case first: one whole answer, with a head that was seen before.
+            pending, stop = queue[0], data.find(_END) + 4
+            parsed = self._responses.get(data[:stop])
+            if (
+                parsed is not None
+                and parsed.is_plain
+                and stop + parsed.length == len(data)
+                and pending.head.is_plain
+                and pending.request_done
+            ):
+                self._answer_at_once(pending, parsed, data, stop, now)
+                return
         try:
             self._server(data, now)
         except FramingError:
             self._give_up(Opaque.UNFRAMED)
+
+    def _answer_at_once(self, pending: Pending, parsed: ResponseHead, data: bytes, stop: int, now: int) -> None:
+        self.queue.popleft()
+        pending.status = parsed.status
+        pending.response_head = data[:stop]
+        pending.response_body = data[stop:]
+        pending.ttfb_ns = now - pending.started_ns
+        pending.chunks = 1
+        pending.response_done = True
+        self._answer_closes = not parsed.keeps_alive
+        if pending.request_copy is not None:
+            pending.settle()
+        self._sink.ended(pending, now)
 
     def feed_lame(self, data: bytes, now: int) -> bytes:
         """As :meth:`feed_server`, for a lame duck: before forwarding, returns the bytes to forward now."""

@@ -45,6 +45,8 @@ class RequestHead(NamedTuple):
     is_connect: bool
     upgrade: bool
     inference: bool
+    is_plain: bool
+    """Its length is known and nothing special comes of it: no HEAD, CONNECT, Upgrade."""
 
 
 class ResponseHead(NamedTuple):
@@ -54,6 +56,8 @@ class ResponseHead(NamedTuple):
     length: int
     """Body bytes, CHUNKED or UNTIL_END."""
     keeps_alive: bool
+    is_plain: bool
+    """A final answer whose length is known and that has a body whatever was asked (but HEAD)."""
 
 
 def parse_request(head: bytes, is_inference: Callable[[bytes, bytes], bool]) -> RequestHead:
@@ -70,12 +74,14 @@ def parse_request(head: bytes, is_inference: Callable[[bytes, bytes], bool]) -> 
         raise FramingError("expected an HTTP/1 request head")
     method, target, minor, fields = found.groups()
     length, tokens, upgrade = _framing(fields, minor)
+    upgrades = upgrade and b"upgrade" in tokens
     return RequestHead(
         length=0 if length == UNTIL_END else length,
         is_head=method == b"HEAD",
         is_connect=method == b"CONNECT",
-        upgrade=upgrade and b"upgrade" in tokens,
+        upgrade=upgrades,
         inference=is_inference(method, target),
+        is_plain=not upgrades and length != CHUNKED and method not in (b"HEAD", b"CONNECT"),
     )
 
 
@@ -92,7 +98,8 @@ def parse_response(head: bytes) -> ResponseHead:
     minor, status, fields = found.groups()
     length, tokens, _ = _framing(fields, minor)
     keeps_alive = b"close" not in tokens and (minor == b"1" or b"keep-alive" in tokens)
-    return ResponseHead(int(status), length, keeps_alive)
+    is_plain = length >= 0 and status[:1] != b"1" and status not in (b"204", b"304")
+    return ResponseHead(int(status), length, keeps_alive, is_plain)
 
 
 def may_begin_request(start: bytes) -> bool:
@@ -139,17 +146,20 @@ class Heads:
     Parsed heads of one configuration, remembered by their bytes.
 
     The memory is bounded and never leaves the process; it is forgotten as a whole when full.
+
+    Attributes:
+        requests, responses: what is remembered.
     """
 
     def __init__(self, is_inference: Callable[[bytes, bytes], bool]) -> None:
         self._is_inference = is_inference
-        self._requests: dict[bytes, RequestHead] = {}
-        self._responses: dict[bytes, ResponseHead] = {}
+        self.requests: dict[bytes, RequestHead] = {}
+        self.responses: dict[bytes, ResponseHead] = {}
 
     def configure(self, is_inference: Callable[[bytes, bytes], bool]) -> None:
         """Classify by another configuration from now on."""
         self._is_inference = is_inference
-        self._requests.clear()
+        self.requests.clear()
 
     def request(self, head: bytes) -> RequestHead:
         """
@@ -158,10 +168,10 @@ class Heads:
         Raises:
             FramingError: as there.
         """
-        parsed = self._requests.get(head)
+        parsed = self.requests.get(head)
         if parsed is None:
             parsed = parse_request(head, self._is_inference)
-            _remember(self._requests, head, parsed)
+            _remember(self.requests, head, parsed)
         return parsed
 
     def response(self, head: bytes) -> ResponseHead:
@@ -171,10 +181,10 @@ class Heads:
         Raises:
             FramingError: as there.
         """
-        parsed = self._responses.get(head)
+        parsed = self.responses.get(head)
         if parsed is None:
             parsed = parse_response(head)
-            _remember(self._responses, head, parsed)
+            _remember(self.responses, head, parsed)
         return parsed
 
 
