@@ -51,7 +51,14 @@ async def ensure_record(cluster: Cluster, decision: Object) -> Object:
         made = await cluster.get(Kind.DECISION, namespace_of(decision), name_of(decision))
         if made["spec"]["modelDeployment"]["uid"] != decision["spec"]["modelDeployment"]["uid"]:
             raise
-    return made if (made.get("status") or {}).get("phase") else await _write(cluster, made, _first_status(made))
+    return await ensure_phase(cluster, made)
+
+
+async def ensure_phase(cluster: Cluster, decision: Object) -> Object:
+    """Write the phase that a record begins in, if a crash kept it from being written."""
+    if (decision.get("status") or {}).get("phase"):
+        return decision
+    return await _write(cluster, decision, _first_status(decision))
 
 
 def _first_status(decision: Object) -> Object:

@@ -20,8 +20,9 @@ CARRIED_S: Final = 300.0
 """How long after a change of revision an older breach may take to clear."""
 SUSPICION: Final = 0.5
 """A candidate whose evidence has come half way to an alarm (in logarithms) does not become good yet."""
+BENIGN_AFTER_S: Final = 60.0
 AMBIGUOUS_REQUESTS: Final = 2000.0
-"""So many requests decide whether a shift passes ``retrainAt``; until then neither side is said, if both may be."""
+"""So many requests decide whether a shift passes ``retrainAt``; until then it is not called benign if it may."""
 _SERVICE: Final = (Objective.ERRORS, Objective.LATENCY)
 
 
@@ -100,21 +101,10 @@ def present(evidence: Evidence, findings: Mapping[str, Finding], now: float) -> 
     return {name: finding for name, finding in findings.items() if name not in left}
 
 
-def table_input(
-    evidence: Evidence, findings: Mapping[str, Finding], spec: Spec, around: Surroundings
-) -> Findings | None:
-    """
-    The row of the cause table that holds now.
-
-    Returns:
-        None while a shift may or may not pass ``retrainAt``: a few more requests will tell, and a decision made
-        before would be made twice.
-    """
+def table_input(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec, around: Surroundings) -> Findings:
+    """Columns of the cause table as they stand now."""
     by = {o: [f for f in findings.values() if f.objective is o] for o in Objective}
     drift = next(iter(by[Objective.DRIFT]), None)
-    beyond = _is_beyond(drift, float(spec.objectives.drift.retrain_at)) if drift and spec.objectives.drift else False
-    if beyond is None:
-        return None
     return Findings(
         measurement=around.measurement,
         availability=around.availability if spec.objectives.availability is not None else Signal.UNKNOWN,
@@ -126,19 +116,37 @@ def table_input(
         labels=Signal.UNKNOWN,
         fresh=is_fresh(evidence, findings, watch_s=float(spec.release.watch), around=around),
         saturated=around.saturated,
-        beyond_retrain=beyond,
+        beyond_retrain=_is_beyond(drift, spec),
     )
 
 
-def _is_beyond(drift: Finding, retrain_at: float) -> bool | None:
-    """Whether the shift passes ``retrainAt``; None: it may."""
-    if not drift.alarmed:
+def _moved(drift: Finding | None) -> Sequence[Effect]:
+    if drift is None or not drift.alarmed:
+        return ()
+    return drift.named or ((drift.leading,) if drift.leading else ())
+
+
+def _is_beyond(drift: Finding | None, spec: Spec) -> bool:
+    """Whether the shift surely passes ``retrainAt``."""
+    objective = spec.objectives.drift
+    return objective is not None and any(effect.shift_low >= objective.retrain_at for effect in _moved(drift))
+
+
+def is_shift_unclear(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec, now: float) -> bool:
+    """
+    Whether the shift may still turn out to pass ``retrainAt``.
+
+    The estimate right after an alarm is mixed with traffic from before the change, and of few requests: a decision
+    that the shift is benign waits for a minute, and for an interval that does not reach the bound, or for requests.
+    """
+    objective = spec.objectives.drift
+    drift = findings.get(Objective.DRIFT.value)
+    if objective is None or _is_beyond(drift, spec) or not _moved(drift):
         return False
-    shifts = drift.named or ((drift.leading,) if drift.leading else ())
-    if any(effect.shift_low >= retrain_at for effect in shifts):
+    if now - evidence.onsets.get(Objective.DRIFT.value, now) < BENIGN_AFTER_S:
         return True
-    maybe = any(_high(effect) >= retrain_at for effect in shifts)
-    return None if maybe and max(effect.requests for effect in shifts) < AMBIGUOUS_REQUESTS else False
+    maybe = any(_high(effect) >= objective.retrain_at for effect in _moved(drift))
+    return maybe and max(effect.requests for effect in _moved(drift)) < AMBIGUOUS_REQUESTS
 
 
 def _high(effect: Effect) -> float:

@@ -95,6 +95,25 @@ def recovered(decisions: Sequence[Object]) -> Memory:
     )
 
 
+def _open_about(decisions: Sequence[Object], cause: Cause, revision: str) -> Object | None:
+    """A Decision about the same breach that is not at its end, also one that a crash kept out of memory."""
+    same = (d for d in decisions if d["spec"]["cause"] == cause and records.revision_of(d) == revision)
+    return next((decision for decision in same if records.is_open(decision)), None)
+
+
+def adopt(memory: Memory, decision: Object) -> Memory:
+    """Remember an open Decision as made in this episode; changes nothing if it is remembered."""
+    spec, began = decision["spec"], time_of((decision.get("status") or {}).get("startedAt"))
+    if not memory.open:
+        memory = msgspec.structs.replace(memory, open=True, episode=memory.episode + 1, decided=())
+    key = f"{spec['cause']}/{spec['revision']}/{spec['mode']}"
+    if key not in memory.decided:
+        memory = msgspec.structs.replace(memory, decided=(*memory.decided, key))
+    if began is None or any(abs(act.at - began.timestamp()) < 1.0 for act in memory.acts):
+        return memory
+    return decide.remember_act(memory, Action(spec["action"]), began.timestamp())
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
     """A verdict, if there is one, and the memory that goes with it."""
@@ -102,6 +121,13 @@ class Outcome:
     verdict: Verdict | None
     memory: Memory
     attribution: Attribution | None
+
+
+def is_too_early(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:
+    """Whether a little more evidence may change the cause or confirm it."""
+    if attribution.cause is Cause.POPULATION_BENIGN:
+        return assess.is_shift_unclear(evaluation.evidence, evaluation.present, seen.spec, now)
+    return is_arm_awaited(seen, evaluation, attribution, now=now)
 
 
 def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:
@@ -123,11 +149,14 @@ def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribut
 def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
     """Attribute and decide; nothing while a few more requests would change the cause."""
     evidence = evaluation.evidence
-    findings = assess.table_input(evidence, evaluation.present, seen.spec, evaluation.around)
-    if findings is None or not evidence.history.current:
+    if not evidence.history.current:
         return Outcome(verdict=None, memory=evidence.memory, attribution=None)
+    findings = assess.table_input(evidence, evaluation.present, seen.spec, evaluation.around)
     attribution = attribute(findings, evaluation.around.strength)
-    if is_arm_awaited(seen, evaluation, attribution, now=now):
+    mine = _open_about(seen.decisions, attribution.cause, evidence.history.current)
+    if mine is not None:
+        return Outcome(verdict=None, memory=adopt(evidence.memory, mine), attribution=attribution)
+    if is_too_early(seen, evaluation, attribution, now=now):
         return Outcome(verdict=None, memory=evidence.memory, attribution=attribution)
     action = ACTION_OF.get(attribution.cause, Action.HOLD)
     by_pods = attribution.control.value != "availability"

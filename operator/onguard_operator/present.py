@@ -106,7 +106,7 @@ def _coarse(number: float) -> int:
     """
     if number < 1:
         return 0
-    power = 10 ** int(math.log10(number))
+    power: int = 10 ** int(math.log10(number))
     return max(step * power for step in (1, 2, 5) if step * power <= number)
 
 

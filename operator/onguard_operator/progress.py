@@ -97,9 +97,8 @@ def next_step(decision: Object, seen: Observed, history: History, around: Circum
             return _of_act(decision, seen, history)
         case Phase.SUCCEEDED:
             return _of_recovery(decision, around)
-        case Phase.HELD | Phase.DRY_RUN | Phase.FAILED | Phase.SUPERSEDED as phase:
-            written = (decision.get("status") or {}).get("phase")
-            return Wait() if written else Move(phase)
+        case Phase.HELD | Phase.DRY_RUN | Phase.FAILED | Phase.SUPERSEDED:
+            return Wait()
 
 
 def _of_request(history: History, around: Circumstances) -> Step:
@@ -114,8 +113,6 @@ def _of_request(history: History, around: Circumstances) -> Step:
 
 
 def _of_approval(decision: Object, history: History, around: Circumstances) -> Step:
-    if not (decision.get("status") or {}).get("phase"):
-        return Move(Phase.AWAITING_APPROVAL)
     judged = records.revision_of(decision) or history.current
     if judged != history.current:
         return Move(Phase.SUPERSEDED, "NewerChange", f"revision {history.current} serves now")

@@ -236,6 +236,7 @@ class Visitor:
 
     async def _proceed(self, scene: Scene, decision: Object, evaluation: Evaluation) -> Object:
         first = records.phase_of(decision)
+        decision = await act.ensure_phase(self._tools.cluster, decision)
         for _ in range(MAX_STEPS):
             remembered = self._evidence[scene.seen.uid]
             around = deciding.circumstances(

@@ -1,5 +1,5 @@
 """
-A Kubernetes API server in miniature: what the operator's requests need of the real one's semantics, and a log of writes.
+A Kubernetes API server in miniature: the semantics that the operator's requests need, and a log of writes.
 
 Objects are kept as JSON. ``resourceVersion`` and ``uid`` are preconditions, names are unique, ``status`` is a
 subresource of our own kinds, owners take their dependents along. Admission, schema and RBAC are tested on a cluster.
@@ -33,7 +33,7 @@ class Place:
     name: str
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """An answer of 400 or more."""
 
     def __init__(self, code: int, reason: str) -> None:
@@ -98,7 +98,7 @@ class FakeApi:
 
     def create(self, place: Place, body: Object) -> Object:
         if place in self.objects:
-            raise Refused(409, "AlreadyExists")
+            raise RefusedError(409, "AlreadyExists")
         if place.resource in WITH_STATUS:
             body = {k: v for k, v in body.items() if k != "status"}
         return self._store(place, body, None)
@@ -108,13 +108,13 @@ class FakeApi:
         if kind == "application/apply-patch+yaml":
             return self._store(place, _merged(old or {}, body), old)
         if old is None:
-            raise Refused(404, "NotFound")
+            raise RefusedError(404, "NotFound")
         if kind == "application/json-patch+json":
             new = _json_patched(old, body)
         else:
             wanted = body.get("metadata", {})
             if any(wanted.get(k, old["metadata"][k]) != old["metadata"][k] for k in ("uid", "resourceVersion")):
-                raise Refused(409, "Conflict")
+                raise RefusedError(409, "Conflict")
             new = _merged(old, body)
         if place.resource in WITH_STATUS:
             kept = old if subresource == "status" else new
@@ -124,9 +124,9 @@ class FakeApi:
     def delete(self, place: Place, options: Object) -> Object:
         old = self.objects.get(place)
         if old is None:
-            raise Refused(404, "NotFound")
+            raise RefusedError(404, "NotFound")
         if options.get("preconditions", {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
-            raise Refused(409, "Conflict")
+            raise RefusedError(409, "Conflict")
         del self.objects[place]
         self._collect(old["metadata"]["uid"])
         return old
@@ -144,7 +144,7 @@ class FakeApi:
         body = json.loads(await request.read() or b"null")
         try:
             return web.json_response(self._answer(request, body))
-        except Refused as refused:
+        except RefusedError as refused:
             status = {"kind": "Status", "reason": refused.reason, "message": refused.reason}
             return web.json_response(status, status=refused.code)
 
@@ -162,7 +162,7 @@ class FakeApi:
     def _read(self, place: Place, selector: str) -> Object:
         if place.name:
             if place not in self.objects:
-                raise Refused(404, "NotFound")
+                raise RefusedError(404, "NotFound")
             return self.objects[place]
         wanted = dict(pair.split("=", 1) for pair in selector.split(",") if pair)
         found = [
@@ -178,7 +178,7 @@ class FakeApi:
         verb = {"POST": "create", "PATCH": "patch", "DELETE": "delete"}[request.method]
         resource = f"{place.resource}/{subresource}" if subresource else place.resource
         if (verb, resource) in self.forbidden:
-            raise Refused(403, "Forbidden")
+            raise RefusedError(403, "Forbidden")
         if request.method == "POST":
             name = body["metadata"]["name"]
             done = self.create(Place(place.api, place.namespace, place.resource, name), body)
@@ -238,7 +238,7 @@ def _json_patched(old: Object, operations: list[Object]) -> Object:
         for key in path:
             parent = parent[key]
         if operation["op"] == "test" and parent.get(last) != operation["value"]:
-            raise Refused(422, "Invalid")
+            raise RefusedError(422, "Invalid")
         if operation["op"] == "replace":
             parent[last] = copy.deepcopy(operation["value"])
     return new

@@ -1,17 +1,21 @@
-"""A stage for the operator: controllers and kubelet in a few lines, pods whose counters follow a script, a fake clock."""
+"""A stage for the operator: controllers and kubelet in a few lines, scripted counters, a fake clock."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from prometheus_client import CollectorRegistry
 
 from onguard import contract
-from onguard.counts import Epoch, Report
+from onguard.counts import Counts, Epoch, Report, to_wire
+from onguard.profile import Feature, Numeric, Profile, encode_profile
+from onguard.profile import Kind as FeatureKind
 from onguard.sidecar_config import decode_config
 from onguard_operator.cluster import Cluster
 from onguard_operator.lease import Lease
@@ -35,6 +39,20 @@ class Traffic:
     rate: float = 20.0
     bad: float = 0.0
     connections: int = 10
+    shift: int = 0
+    """Bins by which the feature is moved to the right."""
+    missing: float = 0.0
+
+
+def make_profile() -> Profile:
+    """A reference with one numeric feature in ten bins, whose limits are tight."""
+    edges, counts = tuple(float(10 * i) for i in range(1, 10)), (5000,) * 10 + (0,) * 4
+    numeric = Numeric(minimum=0.0, maximum=100.0, mean=50.0, sd=29.0)
+    age = Feature(name="age", kind=FeatureKind.NUMERIC, edges=edges, counts=counts, numeric=numeric)
+    return Profile(rows=50_000, features=(age,))
+
+
+PROFILE = make_profile()
 
 
 @dataclass
@@ -45,6 +63,7 @@ class PodSim:
     epoch: int
     epochs: list[Epoch] = field(default_factory=list)
     ledger: dict[str, int] = field(default_factory=lambda: {"inference": 0, "analysed": 0})
+    counts: Counts = field(default_factory=lambda: Counts.zero(PROFILE))
 
     def run_until(self, epoch_now: int, traffic: Traffic) -> None:
         """Serve closed epochs up to ``epoch_now``."""
@@ -55,7 +74,19 @@ class PodSim:
             self.epochs.append(Epoch(self.epoch, requests, errors, (0, 0, 0, 0), traffic.connections, share, (0,) * 4))
             self.ledger["inference"] += requests
             self.ledger["analysed"] += requests
+            self.counts = self.counts + counted(requests, traffic)
             self.epoch += 1
+
+
+def counted(requests: int, traffic: Traffic) -> Counts:
+    """Rows spread evenly over the bins, moved and thinned as the script says."""
+    missing = round(requests * traffic.missing)
+    rows = np.bincount(np.arange(requests - missing) % 10, minlength=10)
+    moved = np.concatenate([np.zeros(traffic.shift, np.int64), rows[: 10 - traffic.shift]])
+    moved[-1] += rows[10 - traffic.shift :].sum()
+    bins = np.concatenate([moved, [missing, 0, 0, 0]]).astype(np.int64)
+    unit = contract.UNIT
+    return replace(Counts.zero(PROFILE), rows=requests, units=requests * unit, bins=bins, unit_bins=bins * unit)
 
 
 class ScriptedScraper:
@@ -118,6 +149,18 @@ class Stage:
         """End everything."""
         await self.stack.aclose()
 
+    def snapshot(self) -> Any:
+        """All there is, to come back to."""
+        kept = (self.api.objects, self.sims, self.now, self.traffic, self.broken)
+        return copy.deepcopy(kept)
+
+    async def load(self, kept: Any) -> None:
+        """Come back to a snapshot, with a new operator."""
+        self.api.objects, self.sims, self.now, self.traffic, self.broken = copy.deepcopy(kept)
+        self.api.writes_until_outage = None
+        self.api.writes.clear()
+        await self.restart()
+
     async def restart(self) -> None:
         """A new operator process: nothing in memory."""
         settings = Settings(OURS, "operator-0", IMAGE, self.folder / "key")
@@ -141,6 +184,38 @@ class Stage:
         meta = {"name": NAME, "namespace": SPACE}
         return self.api.put(
             {"apiVersion": contract.API_VERSION, "kind": contract.MODEL_DEPLOYMENT, "metadata": meta, "spec": body}
+        )
+
+    def put_reference(self) -> None:
+        """Apply the reference and the training."""
+        meta = {"name": "churn-profile", "namespace": SPACE}
+        data = {"profile.json": encode_profile(PROFILE).decode()}
+        self.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data})
+        pod = {"containers": [{"name": "train", "image": "train:1"}], "restartPolicy": "Never"}
+        job = {"spec": {"template": {"spec": pod}}}
+        cron = {"name": "churn-train", "namespace": SPACE}
+        self.api.put({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": cron, "spec": {"jobTemplate": job}})
+
+    def alert(self, starts_at: str) -> None:
+        """What the gate writes for an alert of Alertmanager."""
+        mdep = self.api.find("modeldeployments", SPACE, NAME)
+        spec = {
+            "modelDeployment": {"name": NAME, "uid": mdep["metadata"]["uid"]},
+            "cause": "alert",
+            "action": "Rollback",
+            "mode": "Automatic",
+            "decidedAt": self.stamp(),
+            "trigger": {"alert": "Drop", "fingerprint": "f", "startsAt": starts_at},
+        }
+        meta = {"name": f"{NAME}-alert", "namespace": SPACE, "labels": {contract.LABEL_MODEL_DEPLOYMENT: NAME}}
+        self.api.put(
+            {
+                "apiVersion": contract.API_VERSION,
+                "kind": "Decision",
+                "metadata": meta,
+                "spec": spec,
+                "status": {"phase": "Requested"},
+            }
         )
 
     def release(self, version: str, replicas: int = 2) -> None:
@@ -287,6 +362,8 @@ class Stage:
                 epoch_now=epoch_now,
                 epochs=tuple(e for e in sim.epochs[-contract.EPOCHS_SERVED :] if e.id > since),
                 ledger=dict(sim.ledger),
+                profile_hash=PROFILE.hash,
+                counts=to_wire(sim.counts),
             )
         )
 
