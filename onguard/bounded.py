@@ -32,19 +32,25 @@ FRACTIONS: Final = np.array([0.01, 0.04, 0.16, 0.32, 0.64, 0.95])
 """Bets as fractions of the largest that H0 allows."""
 RECENT_EPOCHS: Final = 720
 """Epochs behind the recent share: halved beyond this many (one hour)."""
+LEAST: Final = 1e-6
 FORMAT: Final = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class BoundedDetector:
-    """``at_most`` is the objective: the largest share of bad requests that is still fine, in (0, 1)."""
+    """``at_most`` is the objective: the largest share of bad requests that is still fine, in [0, 1]."""
 
     threshold: Threshold
     at_most: float
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.at_most < 1.0:
-            raise ValueError(f"expected an objective strictly between 0 and 1, got {self.at_most}")
+        if not 0.0 <= self.at_most <= 1.0:
+            raise ValueError(f"expected an objective from 0 to 1, got {self.at_most}")
+
+    @property
+    def mean(self) -> float:
+        """The m of Theorem 4: bets need room on both sides, so "none at all" is one in a million."""
+        return min(max(self.at_most, LEAST), 1.0 - LEAST)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -163,7 +169,7 @@ def step(detector: BoundedDetector, state: BoundedState, bad: int, total: int) -
         raise ValueError(f"expected 0 <= bad <= total in an epoch, got {bad} of {total}")
     if total == 0:
         return state
-    x, m = bad / total, detector.at_most
+    x, m = bad / total, detector.mean
     moved = dataclasses.replace(
         _recent(detector, state, bad, total, is_over=x > m),
         steps=state.steps + 1,

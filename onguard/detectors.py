@@ -123,7 +123,14 @@ def start(detector: Detector) -> State:
 
 def resume(detector: Detector, state: State | None) -> State:
     """The saved state if it belongs to these limits, else a new one: evidence never moves to another reference."""
-    return state if state is not None and state.key == detector.limits.key else start(detector)
+    fresh = start(detector)
+    if state is None or state.key != fresh.key:
+        return fresh
+    # The key knows nothing of the grid, which another version of the program may have.
+    fits = all(
+        getattr(state, name).shape == getattr(fresh, name).shape for name in ("log_r", "log_d", "latched", "log_v")
+    )
+    return state if fits else fresh
 
 
 def step(detector: Detector, state: State, unit_bins: Ints, *, lost: float = 0.0) -> State:

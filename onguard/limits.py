@@ -85,7 +85,8 @@ class Limits:
             ValueError: for another length or a negative count.
         """
         if bins.shape != self.order.shape or (bins.size and bins.min() < 0):
-            raise ValueError(f"expected {self.order.size} counts >= 0, got {bins.size} with minimum {bins.min()}")
+            least = bins.min(initial=0)
+            raise ValueError(f"expected {self.order.size} counts >= 0, got {bins.size} with minimum {least}")
         running = np.zeros(bins.size + 1, np.int64)
         np.cumsum(bins[self.order], out=running[1:])
         first, last, low, high = running[self.runs]

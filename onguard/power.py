@@ -130,7 +130,7 @@ def bounded_delay_steps(detector: BoundedDetector, *, bad: float) -> float:
     >>> [round(bounded_delay_steps(detector, bad=x), 1) for x in (0.005, 0.02, 0.05, 0.2, 1.0)]
     [inf, 26.5, 11.3, 6.0, 3.9]
     """
-    gains: Floats = np.log1p(FRACTIONS * (bad / detector.at_most - 1.0))
+    gains: Floats = np.log1p(FRACTIONS * (bad / detector.mean - 1.0))
     best = float(gains.max())
     return (detector.threshold.log_alarm + math.log(FRACTIONS.size)) / best if best > 0 else math.inf
 
