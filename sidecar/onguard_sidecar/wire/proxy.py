@@ -59,6 +59,8 @@ class Traffic:
     Attributes:
         clients: open client connections.
         lame: a lame duck: answers say that the connection ends.
+        seen: arrivals that wait to be framed: who takes them, the counter of their bytes, bytes, monotonic ns.
+        most: arrivals that may wait.
     """
 
     def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler) -> None:
@@ -66,7 +68,8 @@ class Traffic:
         self.clients: set[ClientSide] = set()
         self.lame = False
         self._number = 0
-        self._seen: list[tuple[Callable[[bytes, int], None], int, bytes, int]] = []
+        self.seen: list[tuple[Callable[[bytes, int], None], int, bytes, int]] = []
+        self.most = SEEN_MAX
         self._is_waiting = False
 
     def client(self) -> "ClientSide":
@@ -74,23 +77,21 @@ class Traffic:
         self._number += 1
         return ClientSide(self, self._number)
 
-    def saw(self, feed: Callable[[bytes, int], None], cell: int, data: bytes) -> None:
-        """Bytes were forwarded: count them in ``cell`` and give them to ``feed``, soon."""
-        seen = self._seen
-        seen.append((feed, cell, data, monotonic_ns()))
-        if len(seen) >= SEEN_MAX or len(data) > SEEN_LARGE:
+    def on_edge(self) -> None:
+        """An arrival is the first or the last that waits, or large: frame later, or now."""
+        if len(self.seen) >= self.most or len(self.seen[-1][2]) > SEEN_LARGE:
             self.catch_up()
         elif not self._is_waiting:
             self._is_waiting = True
             asyncio.get_running_loop().call_later(SEEN_S, self._on_time)
 
     def catch_up(self) -> None:
-        """Frame everything that was forwarded."""
-        tally, seen = self.accounts.tally, self._seen
-        self._seen = []
+        """Frame and count everything that was forwarded."""
+        tally, seen = self.accounts.tally, self.seen
         for feed, cell, data, now in seen:
             tally[cell] += len(data)
             feed(data, now)
+        seen.clear()
 
     def _on_time(self) -> None:
         self._is_waiting = False
@@ -99,7 +100,7 @@ class Traffic:
     def begin_lame(self) -> None:
         """Lame duck from now on: each connection ends with its next answer. Connections without one stay open."""
         self.catch_up()
-        self.lame = True
+        self.lame, self.most = True, 0
         for client in tuple(self.clients):
             client.stop_if_answered()
 
@@ -123,6 +124,7 @@ class ClientSide(asyncio.Protocol):
         self._account = ConnectionAccount(traffic.accounts, number)
         self.framer = Framer(traffic.heads, self._account)
         self._feed = self.framer.feed_client
+        self._write = _NOT_CONNECTED.write
         self.transport: asyncio.Transport = _NOT_CONNECTED
         self._model = ModelSide(self, traffic)
         self._dialling: asyncio.Task[None] | None = None
@@ -153,11 +155,13 @@ class ClientSide(asyncio.Protocol):
         if self._aside is not None:
             self._receive_aside(data)
             return
-        self._model.transport.write(data)
-        self._traffic.saw(self._feed, _FROM_CLIENT, data)
-        if self._traffic.lame:
-            self._traffic.catch_up()
-            self.stop_if_answered()
+        self._write(data)
+        traffic = self._traffic
+        traffic.seen.append((self._feed, _FROM_CLIENT, data, monotonic_ns()))
+        if not 1 < len(traffic.seen) < traffic.most or len(data) > SEEN_LARGE:
+            traffic.on_edge()
+            if traffic.lame:
+                self.stop_if_answered()
 
     def eof_received(self) -> bool:
         """Half-close towards the model after what is still to be written."""
@@ -264,6 +268,7 @@ class ClientSide(asyncio.Protocol):
             self._refuses = True
             asyncio.get_running_loop().call_later(REFUSE_S, self.transport.close)
         self._dialling = None
+        self._write = self._model.transport.write
         early, self._aside = self._aside or [], [] if self._refuses else None
         for data in early:
             self.data_received(data)
@@ -294,19 +299,24 @@ class ModelSide(asyncio.Protocol):
         self._client = client
         self._traffic = traffic
         self._feed = client.framer.feed_server
+        self._write = _NOT_CONNECTED.write
         self.transport: asyncio.Transport = _NOT_CONNECTED
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The model accepted."""
         self.transport = _prepared(transport)
+        self._write = self._client.transport.write
 
     def data_received(self, data: bytes) -> None:
         """To the client first, then to the framer; a lame duck looks first."""
-        if self._traffic.lame:
+        traffic = self._traffic
+        if traffic.lame:
             self._receive_lame(data)
             return
-        self._client.transport.write(data)
-        self._traffic.saw(self._feed, _FROM_MODEL, data)
+        self._write(data)
+        traffic.seen.append((self._feed, _FROM_MODEL, data, monotonic_ns()))
+        if not 1 < len(traffic.seen) < traffic.most or len(data) > SEEN_LARGE:
+            traffic.on_edge()
 
     def eof_received(self) -> bool:
         """The model ends its side: complete or truncate what is under way, then half-close."""
@@ -380,6 +390,9 @@ class _NotConnected(asyncio.Transport):
         pass
 
     def abort(self) -> None:
+        pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         pass
 
     def get_write_buffer_size(self) -> int:
