@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Final
 
 from onguard import contract, limits
@@ -9,7 +10,7 @@ from onguard.bounded import BoundedDetector
 from onguard.budget import Objective, Threshold, reference_alpha, thresholds
 from onguard.detectors import Detector
 from onguard.profile import Profile
-from onguard.spec import Spec
+from onguard.spec import FalseAlarms, Objectives, Spec
 from onguard_operator import epochs
 
 _OF_DATA: Final = (Objective.DRIFT, Objective.OUTPUTS, Objective.DATA_QUALITY)
@@ -64,16 +65,31 @@ def judges_of(spec: Spec, profile: Profile | None, *, ordinal: int) -> Judges:
         profile: the reference; None: data is not judged.
         ordinal: number of this reference among those of the model, from 1; it decides what limits may cost.
     """
+    named = _Named(profile.hash, profile) if profile is not None else None
+    return _build(spec.objectives, spec.false_alarms, named, ordinal)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """A profile that is compared by its hash."""
+
+    hash: str
+    profile: Profile = dataclasses.field(compare=False)
+
+
+@lru_cache(maxsize=1024)
+def _build(objectives: Objectives, false_alarms: FalseAlarms, named: _Named | None, ordinal: int) -> Judges:
+    """Limits take a while to compute, and nothing but these arguments decides them."""
+    profile = named.profile if named is not None else None
     has_outputs = profile is not None and bool(profile.outputs)
-    parts = thresholds(spec.objectives, spec.false_alarms, has_outputs=has_outputs)
+    parts = thresholds(objectives, false_alarms, has_outputs=has_outputs)
     return Judges(
-        data=tuple(_data(spec, profile, parts, ordinal)) if profile is not None else (),
-        service=tuple(_service(spec, parts)),
+        data=tuple(_data(objectives, profile, parts, ordinal)) if profile is not None else (),
+        service=tuple(_service(objectives, parts)),
     )
 
 
-def _data(spec: Spec, profile: Profile, parts: tuple[Threshold, ...], ordinal: int) -> Iterator[DataJudge]:
-    objectives = spec.objectives
+def _data(objectives: Objectives, profile: Profile, parts: tuple[Threshold, ...], ordinal: int) -> Iterator[DataJudge]:
     tolerances = {
         Objective.DRIFT: objectives.drift,
         Objective.OUTPUTS: objectives.drift,
@@ -88,13 +104,13 @@ def _data(spec: Spec, profile: Profile, parts: tuple[Threshold, ...], ordinal: i
             yield DataJudge(name_of(part.objective), Detector(bounds, part))
 
 
-def _service(spec: Spec, parts: tuple[Threshold, ...]) -> Iterator[ServiceJudge]:
+def _service(objectives: Objectives, parts: tuple[Threshold, ...]) -> Iterator[ServiceJudge]:
     for part in parts:
-        if part.objective is Objective.ERRORS and spec.objectives.errors is not None:
-            detector = BoundedDetector(part, spec.objectives.errors.below)
+        if part.objective is Objective.ERRORS and objectives.errors is not None:
+            detector = BoundedDetector(part, objectives.errors.below)
             yield ServiceJudge(name_of(part.objective), detector, epochs.ERRORS, epochs.CONNECTION_BAD)
         elif part.objective is Objective.LATENCY and part.slot < contract.LATENCY_SLOTS:
-            at_most = 1.0 - spec.objectives.latency[part.slot].quantile
+            at_most = 1.0 - objectives.latency[part.slot].quantile
             yield ServiceJudge(
                 name_of(part.objective, part.slot),
                 BoundedDetector(part, at_most),
