@@ -6,6 +6,7 @@ did not make. When a test fails, what the cluster says about its namespace is ke
 """
 
 import fcntl
+import hashlib
 import os
 import re
 import subprocess
@@ -77,7 +78,8 @@ def make_shop(kube: Kube, profile: str) -> Iterator[Callable[[str], Shop]]:
     opened: list[str] = []
 
     def make(name: str) -> Shop:
-        space = "e2e-" + re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-")
+        words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:36].strip("-")
+        space = f"e2e-{words}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
         if kube.get("namespace", space):
             kube.kubectl("delete", "namespace", space, "--wait=true", timeout_s=120)
         shop = Shop(kube, space, profile)

@@ -17,10 +17,11 @@ SETTLE_S = 60
 """Longer than the bake: a retraining is not started for a revision that is younger."""
 
 
+# With a tolerance of 1 % the data's return is as hard to see as a shift of 1 %: the alarm would take minutes to clear.
 def drift(retrain_at: str) -> dict[str, object]:
     return {
         "errors": {"below": "1%"},
-        "drift": {"tolerance": "1%", "retrainAt": retrain_at},
+        "drift": {"tolerance": "5%", "retrainAt": retrain_at},
         "dataQuality": {"tolerance": "1%"},
     }
 

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from onguard import contract
-from tests.stage.kube import stays, wait_for
+from tests.stage.kube import StageError, stays, wait_for
 from tests.stage.shop import Shop, wait_tally
 
 QUICK = {"watch": "10m", "bake": {"for": "30s", "requests": 200}}
@@ -51,9 +51,11 @@ def test_a_doubtful_release_without_an_arm_waits_for_a_persons_approval(shop: Sh
         assert decision["spec"]["mode"] == "Approve"
         shop.wait_phase(name, "AwaitingApproval", timeout_s=30)
         stays("the release still serves", lambda: ("2", "scaling") in shop.versions(), seconds=20)
-        shop.kube.kubectl("annotate", "decision", name, "-n", shop.space, f"{contract.ANNOTATION_APPROVE}=kim")
+        with pytest.raises(StageError, match="to be the approver"):
+            shop.kube.kubectl("annotate", "decision", name, "-n", shop.space, f"{contract.ANNOTATION_APPROVE}=somebody")
+        me = shop.approve(name)
         approved = shop.wait_phase(name, "Succeeded", timeout_s=180)
-        assert approved["status"]["approver"]
+        assert approved["status"]["approver"] == me
         shop.wait_served("1")
     assert load.tally.not_by_model == 0
 

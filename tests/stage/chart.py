@@ -28,10 +28,19 @@ class Release:
 
 
 def install(kube: Kube) -> Release:
-    """``helm upgrade --install --wait`` into a namespace that enforces Pod Security ``restricted``."""
+    """
+    ``helm upgrade --install --wait`` into a namespace that enforces Pod Security ``restricted``.
+
+    An installation that is there already is restarted: its images may have been built anew under the same tag.
+    """
+    was_there = kube.get("deployment", "onguard-operator", NAMESPACE) is not None
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
     _helm(kube, "upgrade", "--install", *(f"--set={pair}" for pair in LOCAL_IMAGES))
+    if was_there:
+        kube.kubectl("rollout", "restart", "deployment", "-n", NAMESPACE)
+        for name in ("onguard-operator", "onguard-gate"):
+            kube.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{name}", "--timeout=90s", timeout_s=100)
     return Release(kube)
 
 

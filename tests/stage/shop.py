@@ -1,5 +1,6 @@
 """A namespace in which the sample model is served and guarded: what tests and the demo do to it and see of it."""
 
+import json
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -55,6 +56,13 @@ class Shop:
         """Traffic to the Service; use it with ``with``."""
         plan = Plan(url=self.url(), model=NAME, rate=rate, connections=connections, mix=mix or Mix(), **more)
         return Background(plan)
+
+    def approve(self, decision: str) -> str:
+        """Approve a Decision as a person would, by their own name as the API server knows it; return the name."""
+        me = json.loads(self.kube.kubectl("auth", "whoami", "-o", "json"))["status"]["userInfo"]["username"]
+        mark = f"{contract.ANNOTATION_APPROVE}={me}"
+        self.kube.kubectl("annotate", "decision", decision, "-n", self.space, mark)
+        return str(me)
 
     # --- seeing ----------------------------------------------------------------------------------------------
     def url(self) -> str:
