@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import random
+import resource
 import secrets
 import signal
 import sys
@@ -27,6 +29,8 @@ from onguard_sidecar.wire.outbox import Outbox
 from onguard_sidecar.wire.proxy import ModelSide, Traffic
 
 LOOPBACK: Final = "127.0.0.1"
+LOOPBACK_6: Final = "::1"
+EVERY_4: Final = "0.0.0.0"  # noqa: S104 - traffic for the pod comes to the pod's address
 SWEEP_S: Final = 0.25
 """Longest age of what the ledger shows, and precision of what is judged in flight."""
 CONFIG_S: Final = 3.0
@@ -59,17 +63,26 @@ class Wire:
 
     async def start(self) -> None:
         """Listen; from here on traffic passes."""
-        settings, loop = self._settings, self._loop
+        settings = self._settings
         self._read_config()
-        host = settings.listen_host
-        health = await loop.create_server(lambda: Health(self._is_lame), host, settings.health_port)
-        data = await loop.create_server(self.traffic.client, host, settings.wire_port, backlog=BACKLOG)
+        health = await self._listen(lambda: Health(self._is_lame), settings.health_port)
+        data = await self._listen(self.traffic.client, settings.wire_port)
         drain = await draining.serve(settings.shared_dir / contract.FILE_DRAIN_SOCKET, self.drain)
         self._servers = [data, health, drain]
         self._outbox.connect()
         self._every(SWEEP_S, self._sweep)
         self._every(CONFIG_S, self._read_config)
         _log.info("event=listening port=%d upstream_port=%d", settings.wire_port, settings.upstream_port)
+
+    async def _listen(self, protocol: Callable[[], asyncio.Protocol], port: int) -> asyncio.Server:
+        """On the configured host, or on every address; of IPv4 alone where IPv6 is switched off."""
+        host = self._settings.listen_host
+        try:
+            return await self._loop.create_server(protocol, host, port, backlog=BACKLOG)
+        except OSError as error:
+            if host is not None or error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                raise
+            return await self._loop.create_server(protocol, EVERY_4, port, backlog=BACKLOG)
 
     async def dial(self, model_side: ModelSide) -> None:
         """
@@ -78,13 +91,13 @@ class Wire:
         Raises:
             OSError: the model can't be reached.
         """
-        host, port = self._settings.pod_ip or LOOPBACK, self._settings.upstream_port
-        try:
-            await self._loop.create_connection(lambda: model_side, host, port)
-        except ConnectionRefusedError:
-            if host == LOOPBACK:
-                raise
-            await self._loop.create_connection(lambda: model_side, LOOPBACK, port)
+        port, pod_ip = self._settings.upstream_port, self._settings.pod_ip
+        loopback = LOOPBACK_6 if ":" in pod_ip else LOOPBACK
+        if pod_ip and pod_ip != loopback:
+            with contextlib.suppress(ConnectionRefusedError):
+                await self._loop.create_connection(lambda: model_side, pod_ip, port)
+                return
+        await self._loop.create_connection(lambda: model_side, loopback, port)
 
     async def drain(self) -> None:
         """Lame duck; returns when nothing is in flight or at the grace period less ``SPARE_S``."""
@@ -170,6 +183,8 @@ def main(arguments: Sequence[str], env: Mapping[str, str]) -> int:
         outcome = draining.request(settings.shared_dir / contract.FILE_DRAIN_SOCKET, settings.grace_s)
         _log.info("event=drain outcome=%s", outcome)
         return 0
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # two descriptors a connection: the soft limit is low
     with contextlib.suppress(KeyboardInterrupt):
         uvloop.run(_run(settings))
     return 0

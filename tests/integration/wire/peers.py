@@ -141,7 +141,7 @@ def account(counters: dict[str, int]) -> int:
     return sum(counters[x] for x in ("not_inference", "sampled_out", "truncated", "outbox", "handed_over", *dropped))
 
 
-def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", grace_s: int = 15) -> Wire:
+def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", listen_host: str = "127.0.0.1", grace_s: int = 15) -> Wire:
     """A wire on free ports."""
     port, health_port, model_port = free_ports(3)
     shared, conf = where / "shared", where / "config"
@@ -153,7 +153,7 @@ def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", grace_s: int = 15) -> 
         **os.environ,
         contract.ENV_UPSTREAM_PORT: str(model_port),
         contract.ENV_POD_IP: pod_ip,
-        contract.ENV_LISTEN_HOST: "127.0.0.1",
+        contract.ENV_LISTEN_HOST: listen_host,
         contract.ENV_WIRE_PORT: str(port),
         contract.ENV_HEALTH_PORT: str(health_port),
         contract.ENV_SHARED_DIR: str(shared),

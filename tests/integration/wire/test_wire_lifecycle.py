@@ -13,6 +13,7 @@ from tests.integration.wire.peers import (
     PROGRAM,
     Load,
     Model,
+    Steps,
     Wire,
     echo_model,
     eventually,
@@ -160,3 +161,62 @@ def test_a_bad_environment_is_an_exit_code_and_one_line(tmp_path: Path) -> None:
     ended = subprocess.run(PROGRAM, env=env, capture_output=True, timeout=20, check=False)
     assert (ended.returncode, ended.stderr.count(b"\n")) == (2, 1)
     assert contract.ENV_UPSTREAM_PORT.encode() in ended.stderr
+
+
+UPGRADE = b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_lame_first", [False, True])
+def test_a_websocket_outlives_lame_duck_until_the_model_ends_it(wire: Wire, is_lame_first: bool) -> None:
+    model: Steps = [
+        ("until", b"ws"),
+        ("send", SWITCH),
+        ("until", b"ping"),
+        ("send", b"pong"),
+        ("until", b"bye"),
+        ("shut", 0),
+        ("rest", 0),
+    ]
+    with Model(wire.model_port, model), wire.connect() as peer:
+        if is_lame_first:
+            wire.drain().wait(10)
+        opened = play(peer, [("send", UPGRADE), ("count", len(SWITCH))])
+        drained = wire.drain()
+        assert bytes(opened.got) == SWITCH
+        assert bytes(play(peer, [("send", b"ping"), ("until", b"pong")]).got) == b"pong"
+        assert drained.poll() is None
+        assert play(peer, [("send", b"bye"), ("rest", 0)]).end == "eof"
+    assert drained.wait(10) == 0
+
+
+def test_an_upload_under_way_when_lame_duck_begins_is_taken_whole(wire: Wire) -> None:
+    body = b"0123456789" * 50_000
+    ask = request(body)
+    with Model(wire.model_port, echo_model()), wire.connect() as peer:
+        play(peer, [("send", ask[:100_000]), ("wait", 0.2)])
+        drained = wire.drain()
+        eventually(lambda: probe(wire, b"/readyz") == b"HTTP/1.1 503")
+        seen = play(peer, [("send", ask[100_000:]), ("rest", 0)])
+        head, _, answered = bytes(seen.got).partition(b"\r\n\r\n")
+        assert (answered == body, head.endswith(b"Connection: close"), seen.end) == (True, True, "eof")
+        assert drained.wait(10) == 0
+
+
+def test_requests_pipelined_when_lame_duck_begins_are_all_answered(wire: Wire) -> None:
+    with Model(wire.model_port, echo_model(0.2)), wire.connect() as peer:
+        play(peer, [("send", request(b"one") + request(b"two") + request(b"three")), ("until", b"one")])
+        drained = wire.drain()
+        seen = bytes(play(peer, [("rest", 0)]).got)
+        assert seen.count(b"HTTP/1.1 200") == 2
+        assert seen.endswith(b"Connection: close\r\n\r\nthree")
+        assert seen.count(b"Connection: close") == 1
+        assert drained.wait(10) == 0
+
+
+def test_every_address_is_listened_on_by_default(tmp_path: Path) -> None:
+    running = start_wire(tmp_path, listen_host="")
+    try:
+        assert probe(running, b"/healthz") == b"HTTP/1.1 200"
+    finally:
+        finish(running)
