@@ -211,18 +211,34 @@ def numbers_of(column: Column) -> Floats:
 
 def edges_of(values: Floats) -> tuple[float, ...]:
     """
-    At most 19 inner quantiles, each a value that occurs, without repeats and below the largest.
+    At most 19 inner quantiles: values that occur, without repeats, below the largest, and with room for rounding.
 
     >>> edges_of(np.array([0.0, 0.0, 1.0, 1.0, 2.0] * 10))
     (0.0, 1.0)
+    >>> np.float32(0.1) <= edges_of(np.array([0.1, 0.2]))[0] < 0.1000001
+    True
     >>> edges_of(np.ones(9))
     ()
     """
     # Ranks in whole numbers: 0.55 * 100 is a little over 55.
     ranks = -(-np.arange(1, QUANTILES) * values.size // QUANTILES)
-    edges = np.unique(np.sort(values)[np.maximum(ranks, 1) - 1])
+    distinct, of = np.unique(values, return_inverse=True)
+    at = np.unique(np.sort(of)[np.maximum(ranks, 1) - 1])
+    at = at[at < distinct.size - 1]
+    loose = distinct[at] + rounding(distinct[at])
+    edges = np.where(loose < distinct[at + 1], loose, distinct[at])
     # Adding 0.0 makes one of the two zeros, which JSON would tell apart.
-    return tuple((edges[edges < values.max()] + 0.0).tolist())
+    return tuple((edges + 0.0).tolist())
+
+
+def rounding(values: Floats) -> Floats:
+    """
+    How far a value may come back from a client that holds it in 32 bits; whole numbers come back as they are.
+
+    Without it a price of 0.7 would lie on one side of its own edge in a file and on the other in a tensor.
+    """
+    whole = values == np.floor(values)
+    return np.where(whole, 0.0, np.abs(values) * 2.0**-22)
 
 
 def _numeric(known: Floats, counted: Floats) -> Numeric:
@@ -232,8 +248,8 @@ def _numeric(known: Floats, counted: Floats) -> Numeric:
     cells, rows = np.unique(binning.exponent_cells(finite), return_counts=True)
     z = reference_sums.standardised(finite, mean, sd)
     return Numeric(
-        minimum=float(known.min()),
-        maximum=float(known.max()),
+        minimum=float(known.min() - rounding(known.min())),
+        maximum=float(known.max() + rounding(known.max())),
         mean=mean,
         sd=sd,
         atoms=atoms,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from onguard import columns
+from onguard import binning, columns
 from onguard.building import Plan, build, edges_of, split
 from onguard.columns import Column, of_flags, of_names, of_numbers, with_role
 from onguard.profile import Group, Kind, Profile, ProfileError, Role, decode_profile, encode_profile
@@ -95,6 +95,15 @@ def test_identifiers_and_clocks_leave_no_value_in_the_profile() -> None:
 )
 def test_edges_are_values_without_repeats_below_the_largest(values: np.ndarray, edges: tuple[float, ...]) -> None:
     assert edges_of(values) == edges
+
+
+def test_a_value_stays_in_its_bin_whether_a_client_holds_it_in_32_or_in_64_bits() -> None:
+    prices = np.round(RNG.integers(1, 40, 4000) * 0.1, 1)
+    for stored in (prices, prices.astype(np.float32).astype(np.float64)):
+        feature = build([of_numbers("price", stored)], Plan()).features[0]
+        wide, narrow = (binning.bin_numeric(feature, v) for v in (prices, np.float64(np.float32(prices))))
+        np.testing.assert_array_equal(wide, narrow)
+        assert np.all(wide < feature.value_bins)
 
 
 def test_a_constant_a_missing_and_a_flag_column_are_described() -> None:
