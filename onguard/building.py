@@ -43,6 +43,8 @@ EDGE_ROWS: Final = (200, 50_000)
 MIN_ROWS: Final = 40
 ATOM_SHARE: Final = 0.01
 _ALL: Final = sys.float_info.max
+_LARGE: Final = 1e150
+"""Squares of larger values are no numbers."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -242,14 +244,15 @@ def rounding(values: Floats) -> Floats:
 
 
 def _numeric(known: Floats, counted: Floats) -> Numeric:
-    mean, sd = float(known.mean()), float(known.std())
+    tame = np.clip(known, -_LARGE, _LARGE)
+    mean, sd = float(tame.mean()), float(tame.std())
     finite = counted[np.isfinite(counted)]
     atoms = _atoms(known)
     cells, rows = np.unique(binning.exponent_cells(finite), return_counts=True)
     z = reference_sums.standardised(finite, mean, sd)
     return Numeric(
-        minimum=float(known.min() - rounding(known.min())),
-        maximum=float(known.max() + rounding(known.max())),
+        minimum=max(float(known.min() - rounding(known.min())), -_ALL),
+        maximum=min(float(known.max() + rounding(known.max())), _ALL),
         mean=mean,
         sd=sd,
         atoms=atoms,

@@ -30,7 +30,8 @@ def standardised(values: Floats, mean: float, sd: float) -> Floats:
     """
     if sd <= 0:
         return np.zeros_like(values)
-    z: Floats = np.clip((values - mean) / sd, -CLIP_SD, CLIP_SD)
+    with np.errstate(over="ignore"):  # beyond all numbers is beyond 8 sd
+        z: Floats = np.clip((values - mean) / sd, -CLIP_SD, CLIP_SD)
     return z
 
 
