@@ -346,7 +346,7 @@ def _of_cluster(scene: Scene, failed: Sequence[tuple[object, ClusterError]], set
         injection.injected(seen, scene.now, sidecar_image=settings.sidecar_image),
         guarding.traffic_guarded(seen),
         guarding.drain_guaranteed(seen),
-        _actions_allowed(seen, failed),
+        _actions_allowed(seen, failed, settings.namespace),
     ]
 
 
@@ -357,14 +357,19 @@ def _target_found(seen: Observed) -> Condition:
     return holds(kind, "Found", f"Deployment {name}")
 
 
-def _actions_allowed(seen: Observed, failed: Sequence[tuple[object, ClusterError]]) -> Condition:
+def _actions_allowed(
+    seen: Observed, failed: Sequence[tuple[object, ClusterError]], operator_namespace: str
+) -> Condition:
     kind = contract.CONDITION_ACTIONS_ALLOWED
     wanted = [("patch deployments", seen.may_restart), ("create jobs", seen.may_retrain)]
     if seen.spec.actions.retrain.from_ is None:
         wanted = wanted[:1]
     missing = [what for what, allowed in wanted if not allowed]
     if missing:
-        fix = f"kubectl create rolebinding onguard-actions -n {namespace_of(seen.mdep)} --clusterrole=onguard-actions"
+        fix = (
+            f"kubectl create rolebinding onguard-actor -n {namespace_of(seen.mdep)} --clusterrole=onguard-actor "
+            f"--serviceaccount={operator_namespace}:onguard-operator"
+        )
         text = f"the operator may not {' and '.join(missing)} here: decisions are recorded, nothing is done; fix: {fix}"
         return fails(kind, "ActionsForbidden", text)
     if failed:
