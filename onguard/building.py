@@ -8,7 +8,6 @@ nothing but how often they are there and readable.
 
 import dataclasses
 import difflib
-import functools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
@@ -17,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from onguard import binning, reference_sums
-from onguard.columns import Column, Floats, Ints, with_role
+from onguard.calibrating import calibration
+from onguard.columns import Column, Floats, Ints, codes_of, numbers_of, with_role
 from onguard.profile import (
     MAX_ATOMS,
     SENTINELS,
-    Calibration,
     Feature,
     Group,
     Kind,
@@ -106,7 +105,7 @@ def build(
         design_effect=reference_sums.overall(effects),
         features=features,
         moments=reference_sums.moments(kept, features, ~chooses),
-        calibration=_calibration(columns, features, plan, ~chooses),
+        calibration=calibration(columns, features, plan.label, ~chooses),
         seed=plan.seed,
     )
 
@@ -169,16 +168,10 @@ def _counts(feature: Feature, bins: Ints) -> tuple[int, ...]:
 
 
 def _named(blank: Feature, column: Column, chooses: Mask) -> Feature:
-    codes = _codes(column)
+    codes = codes_of(column)
     shaped = _replace(blank, categories=_categories(column, codes[chooses]))
     table = binning.bin_categories(shaped, [*column.names, None])
     return _replace(shaped, counts=_counts(shaped, table[codes[~chooses]]))
-
-
-def _codes(column: Column) -> Ints:
-    if column.codes is None:
-        raise ProfileError(f'expected names, got numbers - at column "{column.name}"')
-    return column.codes
 
 
 def _categories(column: Column, codes: Ints) -> tuple[str, ...]:
@@ -202,13 +195,6 @@ def _ordered(blank: Feature, column: Column, chooses: Mask) -> Feature:
     else:
         shaped = _replace(blank, edges=edges_of(known), numeric=_numeric(known, counted))
     return _replace(shaped, counts=_counts(shaped, binning.bin_numeric(shaped, counted)))
-
-
-def numbers_of(column: Column) -> Floats:
-    """Numbers of a column that has them."""
-    if column.numbers is None:
-        raise ProfileError(f'expected numbers, got names - at column "{column.name}"')
-    return column.numbers
 
 
 def edges_of(values: Floats) -> tuple[float, ...]:
@@ -269,43 +255,3 @@ def _atoms(known: Floats) -> tuple[float, ...]:
     often = (rows >= max(2.0, ATOM_SHARE * known.size)) & ~np.isin(values, SENTINELS)
     order = np.argsort(-rows[often], kind="stable")[:MAX_ATOMS]
     return tuple(values[often][order].tolist())
-
-
-def _calibration(
-    columns: Sequence[Column], features: Sequence[Feature], plan: Plan, counted: Mask
-) -> Calibration | None:
-    if plan.label is None:
-        return None
-    label = truth(next(c for c in columns if c.name == plan.label))[counted]
-    by_name = {c.name: c for c in columns}
-    scores = [f for f in features if f.group is Group.OUTPUT and f.kind is Kind.NUMERIC]
-    if not scores:
-        raise ProfileError(f'expected a numeric output beside the label "{plan.label}", got none')
-    score = numbers_of(by_name[scores[0].name])[counted]
-    known = np.isfinite(score) & np.isfinite(label)
-    bins = np.searchsorted(np.array(scores[0].edges), score[known], side="left")
-    total = functools.partial(np.bincount, bins, minlength=len(scores[0].edges) + 1)
-    return Calibration(
-        edges=scores[0].edges,
-        rows=tuple(total().tolist()),
-        positives=tuple(total(label[known]).astype(np.int64).tolist()),
-        score_sums=tuple(np.round(total(score[known]), 6).tolist()),
-    )
-
-
-def truth(column: Column) -> Floats:
-    """
-    Labels as 0, 1 or NaN.
-
-    Raises:
-        ProfileError: with the row of the first value that is neither.
-    """
-    if column.numbers is None:
-        table = [{"0": 0.0, "1": 1.0, "false": 0.0, "true": 1.0}.get(name.lower(), np.inf) for name in column.names]
-        values = np.array([*table, np.nan])[_codes(column)]
-    else:
-        values = column.numbers
-    wrong = np.flatnonzero(~(np.isnan(values) | np.isin(values, (0.0, 1.0))))
-    if wrong.size:
-        raise ProfileError(f'expected a label of 0 or 1 - at column "{column.name}", row {int(wrong[0]) + 1}')
-    return values

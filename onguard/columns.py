@@ -147,3 +147,17 @@ def with_role(column: Column, role: Role) -> Column:
     if role not in (Role.FEATURE, Role.ID, Role.TIME):
         raise ProfileError(f'expected role feature, id or time, got {role} - at column "{column.name}"')
     return dataclasses.replace(column, role=role)
+
+
+def numbers_of(column: Column) -> Floats:
+    """Numbers of a column that has them."""
+    if column.numbers is None:
+        raise ProfileError(f'expected numbers, got names - at column "{column.name}"')
+    return column.numbers
+
+
+def codes_of(column: Column) -> Ints:
+    """Codes of a column that has them."""
+    if column.codes is None:
+        raise ProfileError(f'expected names, got numbers - at column "{column.name}"')
+    return column.codes
