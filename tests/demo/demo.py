@@ -82,6 +82,7 @@ def serve(kube: Kube, folder: Path) -> Shop:
     for file in ("2-model.yaml", "3-retraining.yaml"):
         kube.kubectl("apply", "-f", f"{MANIFESTS}/{file}")
     kube.kubectl("rollout", "status", "-n", SPACE, f"deployment/{NAME}", "--timeout=120s", timeout_s=130)
+    shop.wait_answers()
     show(kube, "get", "pods", "-n", SPACE)
     return shop
 

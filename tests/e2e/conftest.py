@@ -45,31 +45,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def kube() -> Kube:
-    """The local cluster, started if it is not up."""
-    cluster_up()
-    found = our_cluster()
-    route.ensure(found)
-    return found
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Kube:
+    """The local cluster, started if it is not up, with OnGuard on it: by the first worker that comes."""
+    folder = tmp_path_factory.getbasetemp().parent
+    with (folder / "stage.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mark = folder / f"ready-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
+        if not mark.exists():
+            cluster_up()
+            route.ensure(our_cluster())
+            chart.install(our_cluster())
+            mark.touch()
+    return our_cluster()
+
+
+@pytest.fixture(scope="session")
+def installed(kube: Kube) -> chart.Release:
+    """OnGuard as it is installed with the chart's defaults and ``--wait``."""
+    return chart.Release(kube)
 
 
 @pytest.fixture(scope="session")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The sample model's reference as ``onguard profile`` makes it."""
     return reference.profile(tmp_path_factory.mktemp("reference"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def installed(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> chart.Release:
-    """OnGuard, installed with ``--wait`` by the first worker that comes."""
-    folder = tmp_path_factory.getbasetemp().parent
-    with (folder / "install.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        mark = folder / f"installed-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}"
-        if not mark.exists():
-            chart.install(kube)
-            mark.touch()
-    return chart.Release(kube)
 
 
 @pytest.fixture(scope="session")

@@ -32,8 +32,7 @@ class Shop:
         """Apply the model as this release and wait until its pods are Ready."""
         self.release(replicas=replicas, **environment)
         self.kube.kubectl("rollout", "status", "-n", self.space, f"deployment/{NAME}", "--timeout=120s", timeout_s=130)
-        # kube-proxy programs a new Service within a second or so; until then its address refuses.
-        wait_for("answers from the Service", self._answers, timeout_s=30, every_s=0.5)
+        self.wait_answers()
 
     def release(self, *, replicas: int = 2, **environment: str) -> None:
         """Apply the model as this release, as a person or a pipeline does, and do not wait."""
@@ -113,6 +112,10 @@ class Shop:
         return True
 
     # --- waiting ---------------------------------------------------------------------------------------------
+    def wait_answers(self) -> None:
+        """Wait for kube-proxy, which programs a new Service within a second or so; until then its address refuses."""
+        wait_for("answers from the Service", self._answers, timeout_s=30, every_s=0.5)
+
     def wait_condition(self, kind: str, status: str, *, reason: str = "", timeout_s: float = 90.0) -> Object:
         """Wait for a condition's status, and reason where given."""
 
