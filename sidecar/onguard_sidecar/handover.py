@@ -27,6 +27,8 @@ _LENGTH: Final = struct.Struct("<I")
 _PART: Final = struct.Struct("<QIII")
 """Message number, fragment number, fragments in all, bytes in all."""
 _INTEGERS: Final = 9
+RECORD_OVERHEAD: Final = _LENGTH.size
+"""Bytes of a batch that a record takes beyond its own."""
 RECORD_IN_BATCH_MAX: Final = DATAGRAM_MAX - len(_BATCH) - _LENGTH.size
 _PART_PAYLOAD: Final = DATAGRAM_MAX - len(_FRAGMENT) - _PART.size
 
@@ -81,7 +83,7 @@ def batch(records: Iterable[bytes]) -> bytes:
 
 def size_in_batch(record: bytes) -> int:
     """Bytes that a record adds to a batch."""
-    return _LENGTH.size + len(record)
+    return RECORD_OVERHEAD + len(record)
 
 
 def fragments(record: bytes, message: int) -> list[bytes]:

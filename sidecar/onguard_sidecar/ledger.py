@@ -152,8 +152,8 @@ class Ledger:
     One program's view of the shared file: it writes its own region and reads both.
 
     Attributes:
-        tally: the private values of this writer's region. The wire's hot path adds here by index and calls
-            :meth:`publish` once a batch; :meth:`add` does both.
+        tally: the private values of this writer's region, a list since adding to one is three times as fast as adding
+            to an array. The wire's hot path adds here by index and publishes once a batch; :meth:`add` does both.
     """
 
     def __init__(self, fd: int, *, base: int, generation: int, index: dict[str, int]) -> None:
@@ -163,7 +163,7 @@ class Ledger:
         self._cells = self._view.cast("q")
         self._base, self._generation, self._index = base, generation, index
         self._end = base + (WIRE_CELLS if base == _HEADER else len(ANALYST_FIELDS))
-        self.tally = array.array("q", self._cells[base : self._end].tobytes())
+        self.tally: list[int] = self._cells[base : self._end].tolist()
 
     @classmethod
     def open_wire(cls, path: Path, layout: Layout, boot: int) -> Self:
@@ -228,15 +228,16 @@ class Ledger:
             if name not in self._index:
                 raise LedgerError(f"expected one of {', '.join(self._index)}, got {name}")
         if self._base == _ANALYST:  # it may have opened the file twice; the wire's tally is ahead of the file
-            self.tally = array.array("q", self._cells[self._base : self._end].tobytes())
+            self.tally = self._cells[self._base : self._end].tolist()
         for name, n in changes.items():
             self.tally[self._index[name]] += n
         self.publish()
 
-    def publish(self) -> None:
-        """Show the tally to readers."""
+    def publish(self, cells: int | None = None) -> None:
+        """Show the tally to readers: all of it, or its first ``cells``."""
+        values = array.array("q", self.tally if cells is None else self.tally[:cells])
         self._cells[self._generation] += 1
-        self._cells[self._base : self._end] = memoryview(self.tally)
+        self._cells[self._base : self._base + len(values)] = memoryview(values)
         self._cells[self._generation] += 1
 
     def relayout(self, layout: Layout) -> None:
@@ -248,10 +249,8 @@ class Ledger:
         """
         if len(layout.bounds_ns) > MAX_BOUNDS:
             raise LedgerError(f"expected at most {MAX_BOUNDS} bounds, got {len(layout.bounds_ns)}")
-        zeros = array.array("q", bytes(8 * (WIRE_CELLS - LAYOUT)))
-        zeros[0], zeros[1] = _signed(layout.id), len(layout.bounds_ns)
-        zeros[2 : 2 + len(layout.bounds_ns)] = array.array("q", layout.bounds_ns)
-        self.tally[LAYOUT:] = zeros
+        head = [_signed(layout.id), len(layout.bounds_ns), *layout.bounds_ns]
+        self.tally[LAYOUT:] = [*head, *[0] * (WIRE_CELLS - LAYOUT - len(head))]
         self.publish()
 
     def accounted(self) -> int:

@@ -5,7 +5,6 @@ Times are monotonic ns; :attr:`Accounts.wall_ns` turns them into wall-clock time
 and becomes visible at the next publication.
 """
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -23,6 +22,9 @@ _IN_FLIGHT: Final = WIRE_INDEX["in_flight"]
 _NOT_INFERENCE: Final = WIRE_INDEX["not_inference"]
 _INFERENCE: Final = WIRE_INDEX["inference"]
 _STATUS: Final = (WIRE_INDEX["status_other"], *(WIRE_INDEX[f"status_{n}xx"] for n in range(1, 6)))
+_DURATION: Final = ledgers.DURATION
+_TTFB: Final = ledgers.TTFB
+_DURATION_SUM: Final = ledgers.DURATION + MAX_BOUNDS + 1
 _TTFB_SUM: Final = ledgers.TTFB + MAX_BOUNDS + 1
 _NO_VERDICT: Final = CLIENT_ABORTED | UPSTREAM_RESET
 
@@ -105,7 +107,7 @@ class Accounts:
             self._row_end = (self.epoch + 1) * EPOCH_NS - self.wall_ns
             self._row = ledgers.RING + self.epoch % EPOCH_RING * ledgers.EPOCH_CELLS
             if self.tally[self._row] != self.epoch:
-                self.tally[self._row : self._row + ledgers.EPOCH_CELLS] = array("q", bytes(8 * ledgers.EPOCH_CELLS))
+                self.tally[self._row : self._row + ledgers.EPOCH_CELLS] = [0] * ledgers.EPOCH_CELLS
                 self.tally[self._row] = self.epoch
         return self._row
 
@@ -128,9 +130,11 @@ class Accounts:
             self._judge(pending, connection, now)
         else:  # the way of nearly every request: as _judge would, in fewer steps
             tally[good] += 1
-            bucket = self._observe(ledgers.DURATION, duration)
+            bucket = bisect_left(self._bounds, duration)
+            tally[_DURATION + bucket] += 1
+            tally[_DURATION_SUM] += duration
             if pending.ttfb_ns == duration:
-                tally[ledgers.TTFB + bucket] += 1
+                tally[_TTFB + bucket] += 1
                 tally[_TTFB_SUM] += duration
             else:
                 self._observe(ledgers.TTFB, pending.ttfb_ns)
@@ -174,11 +178,9 @@ class Accounts:
             return True
         return is_error
 
-    def _observe(self, histogram: int, value: int) -> int:
-        tally, bucket = self.tally, bisect_left(self._bounds, value)
-        tally[histogram + bucket] += 1
-        tally[histogram + MAX_BOUNDS + 1] += value
-        return bucket
+    def _observe(self, histogram: int, value: int) -> None:
+        self.tally[histogram + bisect_left(self._bounds, value)] += 1
+        self.tally[histogram + MAX_BOUNDS + 1] += value
 
     def _enter(
         self, pending: Pending, connection: "ConnectionAccount", is_error: bool, slow: list[bool], *, now: int

@@ -107,9 +107,10 @@ class Framer:
         if self._client_body is None and not self._client_buffer and self._held is None:
             # The usual case first: one whole request, with a head that was seen before.
             stop = data.find(_END) + 4
-            parsed = self._requests.get(data[:stop])
+            head = data[:stop]
+            parsed = self._requests.get(head)
             if parsed is not None and parsed.is_plain and stop + parsed.length == len(data):
-                pending = Pending(self._number, parsed, data[:stop], now)
+                pending = Pending(self._number, parsed, head, now)
                 pending.request_body = data[stop:]
                 pending.request_done = True
                 self._number += 1
@@ -213,7 +214,8 @@ class Framer:
         if self._server_body is None and not self._server_buffer and queue and self._out is None:
             # The usual case first: one whole answer, with a head that was seen before.
             pending, stop = queue[0], data.find(_END) + 4
-            parsed = self._responses.get(data[:stop])
+            head = data[:stop]
+            parsed = self._responses.get(head)
             if (
                 parsed is not None
                 and parsed.is_plain
@@ -221,18 +223,18 @@ class Framer:
                 and pending.head.is_plain
                 and pending.request_done
             ):
-                self._answer_at_once(pending, parsed, data, stop, now)
+                pending.response_head = head
+                pending.response_body = data[stop:]
+                self._answer_at_once(pending, parsed, now)
                 return
         try:
             self._server(data, now)
         except FramingError:
             self._give_up(Opaque.UNFRAMED)
 
-    def _answer_at_once(self, pending: Pending, parsed: ResponseHead, data: bytes, stop: int, now: int) -> None:
+    def _answer_at_once(self, pending: Pending, parsed: ResponseHead, now: int) -> None:
         self.queue.popleft()
         pending.status = parsed.status
-        pending.response_head = data[:stop]
-        pending.response_body = data[stop:]
         pending.ttfb_ns = now - pending.started_ns
         pending.chunks = 1
         pending.response_done = True

@@ -14,7 +14,7 @@ from typing import Final
 from onguard_sidecar import handover
 from onguard_sidecar.exchange import Exchange
 from onguard_sidecar.handover import DATAGRAM_MAX, MESSAGE_MAX, RECORD_IN_BATCH_MAX
-from onguard_sidecar.ledger import WIRE_INDEX, Ledger
+from onguard_sidecar.ledger import WIRE_FIELDS, WIRE_INDEX, Ledger
 
 BATCH_S: Final = 0.005
 """Longest time that a batch is collected."""
@@ -30,6 +30,8 @@ _OUTBOX_FULL: Final = WIRE_INDEX["dropped_outbox_full"]
 _NO_ANALYST: Final = WIRE_INDEX["dropped_no_analyst"]
 _TOO_LARGE: Final = WIRE_INDEX["dropped_too_large"]
 _ANALYST_DIED: Final = WIRE_INDEX["dropped_analyst_died"]
+_COUNTERS: Final = len(WIRE_FIELDS)
+"""Published with each batch; histograms and epochs follow with the next sweep."""
 _EMPTY_BATCH: Final = 4
 
 
@@ -59,7 +61,7 @@ class Outbox:
         if len(record) > RECORD_IN_BATCH_MAX:
             self._offer_large(record)
             return
-        size = handover.size_in_batch(record)
+        size = len(record) + handover.RECORD_OVERHEAD
         if self._batch_bytes + size > DATAGRAM_MAX:
             self._send_batch()
         self._batch.append(record)
@@ -78,7 +80,7 @@ class Outbox:
             self._timer.cancel()
             self._timer = None
         self._send_batch()
-        self._ledger.publish()
+        self._ledger.publish(_COUNTERS)
 
     def _send_batch(self) -> None:
         if self._batch:
@@ -107,7 +109,7 @@ class Outbox:
         if self._socket is not None:
             self._send_batch()
             self._disconnect()
-            self._ledger.publish()
+            self._ledger.publish(_COUNTERS)
         if self._timer is not None:
             self._timer.cancel()
         if self._retry is not None:
@@ -142,7 +144,7 @@ class Outbox:
 
     def _on_writable(self) -> None:
         self._send_backlog()
-        self._ledger.publish()
+        self._ledger.publish(_COUNTERS)
 
     def _send_backlog(self) -> None:
         """Send from the backlog until it is empty or the socket is full."""
@@ -177,7 +179,7 @@ class Outbox:
             pass  # reset: as good as its end
         self._disconnect()
         self._retry = self._loop.call_later(self._pause_s, self.connect)
-        self._ledger.publish()
+        self._ledger.publish(_COUNTERS)
 
     def _disconnect(self) -> None:
         """

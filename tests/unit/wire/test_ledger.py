@@ -84,8 +84,11 @@ def test_what_is_tallied_shows_when_it_is_published(tmp_path: Path) -> None:
     wire = Ledger.open_wire(tmp_path / "ledger", LAYOUT, 1)
     wire.tally[0] += 1
     assert wire.snapshot().counters["requests"] == 0
+    wire.tally[ledgers.DURATION] += 1
+    wire.publish(1)
+    assert (wire.snapshot().counters["requests"], wire.snapshot().duration.buckets[0]) == (1, 0)
     wire.publish()
-    assert wire.snapshot().counters["requests"] == 1
+    assert wire.snapshot().duration.buckets[0] == 1
 
 
 def test_objectives_bounds_are_exact_edges() -> None:
@@ -109,7 +112,7 @@ def test_epochs_come_by_id(tmp_path: Path) -> None:
     wire = Ledger.open_wire(tmp_path / "ledger", LAYOUT, 1)
     for number in (EPOCH_RING + 3, 7):
         at = ledgers.RING + number % EPOCH_RING * ledgers.EPOCH_CELLS
-        wire.tally[at : at + ledgers.EPOCH_CELLS] = type(wire.tally)("q", [number, *range(1, ledgers.EPOCH_CELLS)])
+        wire.tally[at : at + ledgers.EPOCH_CELLS] = [number, *range(1, ledgers.EPOCH_CELLS)]
     wire.publish()
     rows = wire.snapshot().epochs
     assert [row.id for row in rows] == [7, EPOCH_RING + 3]
