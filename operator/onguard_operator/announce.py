@@ -41,7 +41,7 @@ def event_of(involved: Object, *, reason: str, message: str, is_warning: bool, n
 
 
 def of_changes(mdep: Object, changes: list[Change], now: datetime) -> list[Object]:
-    """Events about conditions that changed to True or False; becoming unknown is no news."""
+    """Events about conditions that changed to True or False; becoming unknown is no news, nor is the summary."""
     return [
         event_of(
             mdep,
@@ -51,7 +51,7 @@ def of_changes(mdep: Object, changes: list[Change], now: datetime) -> list[Objec
             now=now,
         )
         for change in changes
-        if change.condition.status != "Unknown"
+        if change.condition.status != "Unknown" and change.condition.type != contract.CONDITION_READY
     ]
 
 

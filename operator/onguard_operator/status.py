@@ -86,7 +86,7 @@ def merge(
     Carry transition times over; conditions that ``new`` does not name stay as they were.
 
     Returns:
-        the list for ``status.conditions``, and what changed.
+        the list for ``status.conditions``, and what changed; that all is well from the start is no change.
     """
     merged = {condition["type"]: condition for condition in old}
     changes: list[Change] = []
@@ -101,7 +101,8 @@ def merge(
             "observedGeneration": generation,
             "lastTransitionTime": before["lastTransitionTime"] if same_status else stamp(now),
         }
-        if not same_status or before.get("reason") != condition.reason:
+        is_news = bool(before) or condition.status == "False"
+        if is_news and (not same_status or before.get("reason") != condition.reason):
             changes.append(Change(condition, condition.status == "False"))
     ordered = sorted(merged.values(), key=lambda c: (_rank(c["type"]), c["type"]))
     return ordered, changes
