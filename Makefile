@@ -7,7 +7,7 @@ PACKAGES := onguard operator/onguard_operator sidecar/onguard_sidecar
 PYTEST := $(BIN)/python -m pytest
 DOCTEST := --doctest-modules --doctest-glob='*.md'
 .DEFAULT_GOAL := help
-.PHONY: help venv packages tools lint unit contract e2e test bench fuzz images cluster cluster-down cluster-check demo
+.PHONY: help venv packages tools lint unit contract e2e test bench bench-statistics fuzz images cluster cluster-down cluster-check demo
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ e2e: $(VENV_STAMP) cluster images ## the local cluster itself, then OnGuard on i
 
 bench: $(VENV_STAMP) ## what the wire costs and what the statistics hold; minutes
 	$(PYTEST) -q -s tests/bench
+
+bench-statistics: $(VENV_STAMP) ## the evidence against its promises and its peers; fetches both; half an hour (BENCH=--short: minutes)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.statistics.run $(BENCH)
 
 fuzz: $(VENV_STAMP) ## property tests with fifty times as many cases
 	ONGUARD_HYPOTHESIS_PROFILE=fuzz $(PYTEST) -q --timeout=1800 tests/unit
