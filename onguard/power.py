@@ -70,23 +70,30 @@ def delay_steps(detector: Detector, *, shift: float, requests_per_step: float) -
     >>> [round(delay_steps(detector, shift=d, requests_per_step=300), 1) for d in (0.02, 0.05, 0.1, 0.2)]
     [inf, 56.8, 6.0, 1.1]
     """
-    rates = [_rate(*sides, shift) for sides in _typical(detector)]
-    return _steps_of(detector, max(rates, default=0.0) * requests_per_step)
+    sides = _typical(detector)
+    return _steps_of(detector, _rate(sides, shift) * requests_per_step) if sides else math.inf
 
 
-def _typical(detector: Detector) -> list[tuple[float, float, float]]:
-    """(expected, lower, upper) of the event nearest the middle, of the feature with the median sharpness of these."""
+class _Sides(NamedTuple):
+    expected: float
+    lower: float
+    upper: float
+
+
+def _typical(detector: Detector) -> _Sides | None:
+    """The event nearest the middle, of the feature with the median sharpness of these; None without any."""
     limits = detector.limits
     middles = []
     for first, last in zip(limits.starts, limits.ends, strict=True):
         at = int(first) + int(np.argmin(np.abs(limits.expected[first:last] - 0.5)))
-        middles.append((float(limits.expected[at]), float(limits.lower[at]), float(limits.upper[at])))
-    middles.sort(key=lambda sides: sides[2] - sides[1])
-    return middles[len(middles) // 2 :][:1]
+        middles.append(_Sides(float(limits.expected[at]), float(limits.lower[at]), float(limits.upper[at])))
+    middles.sort(key=lambda sides: sides.upper - sides.lower)
+    return middles[len(middles) // 2] if middles else None
 
 
-def _rate(expected: float, lower: float, upper: float, shift: float) -> float:
+def _rate(sides: _Sides, shift: float) -> float:
     """Growth of ln R per request at the better of both sides."""
+    expected, lower, upper = sides
     up, down = min(expected + shift, 1.0), max(expected - shift, 0.0)
     gains = (
         divergence(up, upper) if upper < min(up, 1.0 - 1e-9) else 0.0,
@@ -103,11 +110,11 @@ def _steps_of(detector: Detector, per_step: float) -> float:
 def detectable(detector: Detector, *, requests_per_step: float, steps: int) -> Detectable:
     """Smallest CDF shift of a typical feature that is found within ``steps`` at the present traffic."""
     sides = _typical(detector)
-    if not sides:
+    if sides is None:
         return Detectable(1.0, 1.0, steps)
-    expected, lower, upper = sides[0]
+    expected, lower, upper = sides
     rooms = [upper - expected] * (upper < 1.0) + [expected - lower] * (lower > 0.0)
-    smallest = _smallest(lambda shift: delay_steps(detector, shift=shift, requests_per_step=requests_per_step) <= steps)
+    smallest = _smallest(lambda shift: _steps_of(detector, _rate(sides, shift) * requests_per_step) <= steps)
     return Detectable(smallest, min(rooms, default=1.0), steps)
 
 

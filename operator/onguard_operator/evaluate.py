@@ -12,7 +12,7 @@ from onguard import contract
 from onguard.decide import Phase
 from onguard.findings import Finding
 from onguard.profile import Profile
-from onguard_operator import assess, availability, compare, gather, records, release, resources, strength
+from onguard_operator import assess, availability, compare, detect, gather, records, release, resources, strength
 from onguard_operator.assess import Comparison, Surroundings
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import PodReading, Setting
@@ -39,6 +39,7 @@ class Evaluation:
         around: what is not in the counters.
         coverage: share of the pods that should be readable and are; None without such pods.
         is_memory_broken: the memory objective's threshold is passed for long enough.
+        detectable: the smallest effects that the detectors find at the present traffic.
     """
 
     evidence: Evidence
@@ -47,6 +48,7 @@ class Evaluation:
     around: Surroundings
     coverage: float | None
     is_memory_broken: bool
+    detectable: Sequence[Object] = ()
 
     @property
     def alarms(self) -> list[str]:
@@ -161,6 +163,7 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
         around=around,
         coverage=coverage(seen, inputs.readings, now),
         is_memory_broken=resources.is_broken(seen.spec.objectives.memory, evidence.memory_since, now),
+        detectable=detect.detectable(evidence, judges),
     )
 
 

@@ -336,6 +336,7 @@ def _picture(
         comparison=evaluation.around.comparison,
         pods=present.Pods(guarded=len(expected), unguarded=bare, unreadable=unreadable),
         usages=usages,
+        detectable=evaluation.detectable,
     )
 
 
