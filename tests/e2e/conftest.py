@@ -28,6 +28,7 @@ SHARED: Final = frozenset(
 """Files whose tests share a model."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Everything here needs the cluster and minutes.
