@@ -108,7 +108,8 @@ def metrics(shop: Shop) -> None:
         lines = response.read().decode().splitlines()
     print(f"\n    $ curl {url}   # {len(lines)} lines, some of them:")
     for start in SHOWN:
-        print("".join(f"    {line}\n" for line in [x for x in lines if x.startswith(start)][:3]), end="")
+        shown = [line for line in lines if line.startswith(start) and not line.endswith(" 0.0")]
+        print("".join(f"    {line}\n" for line in shown[:3]), end="")
     print(f"    (Grafana: {queries.FILES.relative_to(ROOT)}/dashboard.json)\n", flush=True)
 
 
