@@ -1,9 +1,10 @@
 """
 CPU per request of the wire against nginx as a proxy, in one run: ``python tests/bench/wire.py [rounds] [seconds]``.
 
-A model that answers at once (nginx, ``return 200``), wrk with 32 keep-alive connections, proxies pinned to the first
-core and everything else to the last. Rounds alternate between the candidates and the smallest CPU time a request of
-each is kept: on a shared machine noise only adds. Needs nginx and wrk (Debian: ``nginx-light``, ``wrk``).
+The wire is measured alone (framing, account, epochs; ``sample: 0``) and with every exchange handed over. A model that
+answers at once (nginx, ``return 200``), wrk with 32 keep-alive connections, proxies pinned to the first core and
+everything else to the last. Rounds alternate between the candidates and the smallest CPU time a request of each is
+kept: on a shared machine noise only adds. Needs nginx and wrk (Debian: ``nginx-light``, ``wrk``).
 """
 
 import contextlib
@@ -61,15 +62,17 @@ class Round(NamedTuple):
 def main(rounds: int = 5, seconds: int = 4) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        here, ports = Path(name), _free_ports(4)
+        here, ports = Path(name), _free_ports(6)
         (here / "post.lua").write_text(LUA)
         first, last = 0, (os.cpu_count() or 1) - 1
         stack.enter_context(_nginx(here, "model", MODEL.format(model=ports[0]), last))
         nginx = stack.enter_context(_nginx(here, "proxy", PROXY.format(model=ports[0], proxy=ports[1]), first))
         stack.enter_context(_receiver(here))
-        wire = stack.enter_context(_wire(here, ports, first))
+        wire = stack.enter_context(_wire(here, ports[:1] + ports[2:4], first, sample=1.0))
+        alone = stack.enter_context(_wire(here / "alone", ports[:1] + ports[4:6], first, sample=0.0))
         time.sleep(2)
-        candidates = {"direct": (0, ports[0]), "nginx": (nginx, ports[1]), "wire": (wire, ports[2])}
+        candidates = {"direct": (0, ports[0]), "nginx": (nginx, ports[1])}
+        candidates |= {"wire": (alone, ports[4]), "wire with hand-over": (wire, ports[2])}
         kept: dict[str, list[Round]] = {key: [] for key in candidates}
         for _ in range(rounds):
             for key, (pid, port) in candidates.items():
@@ -87,6 +90,7 @@ def _report(kept: dict[str, list[Round]], counters: dict[str, int], resident_mib
     print(f"handed over {counters['handed_over']} of {counters['requests']} requests, dropped {dropped}")
     print(f"wire_rss_mib={resident_mib:.1f}")
     print(f"wire_cpu_vs_nginx={best['wire'] / best['nginx']:.3f}")
+    print(f"wire_with_handover_cpu_vs_nginx={best['wire with hand-over'] / best['nginx']:.3f}")
 
 
 def _measure(here: Path, pid: int, port: int, seconds: int, *, core: int) -> Round:
@@ -128,16 +132,18 @@ def _nginx(here: Path, name: str, body: str, core: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _wire(here: Path, ports: list[int], core: int) -> Iterator[int]:
-    told = SidecarConfig(model="churn", latency_bounds_s=(0.25,))
+def _wire(here: Path, ports: list[int], core: int, *, sample: float) -> Iterator[int]:
+    """A wire on ports (model, data, health)."""
+    here.mkdir(exist_ok=True)
+    told = SidecarConfig(model="churn", latency_bounds_s=(0.25,), sample=sample)
     (here / contract.KEY_WIRE_CONF).write_text(sidecar_config.render(told)[contract.KEY_WIRE_CONF])
     env = {
         **os.environ,
         contract.ENV_UPSTREAM_PORT: str(ports[0]),
         contract.ENV_POD_IP: "127.0.0.1",
         contract.ENV_LISTEN_HOST: "127.0.0.1",
-        contract.ENV_WIRE_PORT: str(ports[2]),
-        contract.ENV_HEALTH_PORT: str(ports[3]),
+        contract.ENV_WIRE_PORT: str(ports[1]),
+        contract.ENV_HEALTH_PORT: str(ports[2]),
         contract.ENV_SHARED_DIR: str(here),
         contract.ENV_CONFIG_DIR: str(here),
     }
