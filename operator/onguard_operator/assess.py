@@ -11,6 +11,7 @@ from onguard.budget import Objective
 from onguard.cause import Arms, Findings, Signal, Strength
 from onguard.findings import Effect, Finding, Verdict
 from onguard.spec import Spec
+from onguard.upstream import Upstream
 from onguard_operator.evidence import Evidence
 from onguard_operator.judges import Judges
 from onguard_operator.records import Measured
@@ -46,6 +47,8 @@ class Surroundings:
     measurement: bool = False
     comparison: Comparison = dataclasses.field(default_factory=Comparison)
     strength: Strength = dataclasses.field(default_factory=Strength)
+    upstream: tuple[Upstream, ...] | None = ()
+    """Faults of the data's way here that explain an alarm of drift; None: it takes more rows to tell."""
 
 
 def findings_of(evidence: Evidence, judges: Judges) -> Mapping[str, Finding]:
@@ -109,7 +112,7 @@ def table_input(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec,
         measurement=around.measurement,
         availability=around.availability if spec.objectives.availability is not None else Signal.UNKNOWN,
         arms=around.comparison.verdict,
-        quality=signal_of(by[Objective.DATA_QUALITY]),
+        quality=Signal.ALARM if around.upstream else signal_of(by[Objective.DATA_QUALITY]),
         service=signal_of(f for o in _SERVICE for f in by[o]),
         inputs=signal_of(by[Objective.DRIFT]),
         outputs=signal_of(by[Objective.OUTPUTS]),
@@ -188,6 +191,7 @@ def figures_of(findings: Mapping[str, Finding], around: Surroundings) -> list[Me
     figures = list(around.comparison.figures)
     if around.availability_text:
         figures.append(Measured(name="availability", detail=around.availability_text))
+    figures += [Measured(name=f"upstream: {fault.kind}", detail=fault.text) for fault in around.upstream or ()]
     ordered = sorted(findings.items(), key=lambda item: (not item[1].alarmed, -item[1].log_e))
     for name, finding in ordered:
         if finding.verdict is not Verdict.NO_DATA:

@@ -125,6 +125,9 @@ class Outcome:
 
 def is_too_early(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:
     """Whether a little more evidence may change the cause or confirm it."""
+    moved = (Cause.POPULATION, Cause.POPULATION_BENIGN)
+    if evaluation.around.upstream is None and attribution.cause in moved:
+        return True
     if attribution.cause is Cause.POPULATION_BENIGN:
         return assess.is_shift_unclear(evaluation.evidence, evaluation.present, seen.spec, now)
     return is_arm_awaited(seen, evaluation, attribution, now=now)

@@ -8,10 +8,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from onguard import contract
+from onguard import contract, upstream
+from onguard.counts import from_wire
 from onguard.decide import Phase
 from onguard.findings import Finding
 from onguard.profile import Profile
+from onguard.upstream import Upstream
 from onguard_operator import assess, availability, compare, detect, gather, records, release, resources, strength
 from onguard_operator.assess import Comparison, Surroundings
 from onguard_operator.evidence import Evidence
@@ -216,7 +218,16 @@ def _around(
         measurement=inputs.measurement or is_lossy,
         comparison=comparison,
         strength=strength.of_release(evidence, judges),
+        upstream=explained(evidence, inputs.profile),
     )
+
+
+def explained(evidence: Evidence, profile: Profile | None) -> tuple[Upstream, ...] | None:
+    """Faults of the data's way here that explain an alarm of drift; None: it takes more rows to tell."""
+    if profile is None or evidence.since_drift is None or evidence.since_drift.profile_hash != profile.hash:
+        return ()
+    counts = from_wire(evidence.since_drift, profile)
+    return upstream.explain(profile, counts) if counts.rows >= upstream.LEAST_ROWS else None
 
 
 def _is_suspicious(findings: Mapping[str, Finding], around: Surroundings) -> bool:

@@ -14,6 +14,7 @@ import msgspec
 
 from onguard.arms import ArmsState
 from onguard.bounded import BoundedState
+from onguard.counts import CountsWire
 from onguard.decide import Memory
 from onguard.states import State, StateError
 from onguard_operator.counting import Cursor
@@ -46,6 +47,7 @@ class Evidence:
         service_to: last epoch that the service detectors have taken.
         arms_to: last epoch that the arms have taken or given up.
         data: states of the detectors of data, by name of the objective.
+        since_drift: what was counted since drift alarmed, to explain it; None while it has not.
         service: states of the detectors of epochs, by name of the objective.
         arms: states of the comparisons of arms, by name of the objective.
         arms_of: candidate and baseline revision that ``arms`` compares.
@@ -65,6 +67,7 @@ class Evidence:
     service_to: int = 0
     arms_to: int = 0
     data: Mapping[str, State] = dataclasses.field(default_factory=dict)
+    since_drift: CountsWire | None = None
     service: Mapping[str, BoundedState] = dataclasses.field(default_factory=dict)
     arms: Mapping[str, ArmsState] = dataclasses.field(default_factory=dict)
     arms_of: tuple[str, str] = ("", "")
@@ -84,9 +87,9 @@ class Evidence:
         If it is too large, cursors go first: then first readings are baselines, and the evidence is none the more.
         """
         whole = _compress(_Saved.of(self))
-        return (
-            whole if len(whole) <= MAX_BYTES else _compress(_Saved.of(dataclasses.replace(self, cursors={}, past=())))
-        )
+        if len(whole) <= MAX_BYTES:
+            return whole
+        return _compress(_Saved.of(dataclasses.replace(self, cursors={}, past=(), since_drift=None)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -113,6 +116,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     service_to: int
     arms_to: int
     data: dict[str, bytes]
+    since_drift: CountsWire | None = None
     service: dict[str, bytes]
     arms: dict[str, ArmsState]
     arms_of: tuple[str, str]

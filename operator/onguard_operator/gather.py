@@ -6,6 +6,8 @@ be read adds nothing; what is read twice is counted once.
 """
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
@@ -13,14 +15,15 @@ import numpy as np
 
 from onguard import bounded, contract, detectors
 from onguard.bounded import BoundedState
-from onguard.counts import Ints, Report
+from onguard.budget import Objective
+from onguard.counts import Counts, CountsWire, Ints, Report, from_wire, to_wire
 from onguard.profile import Profile
 from onguard.states import State
 from onguard_operator import counting, epochs
 from onguard_operator.counting import Cursor, Increment
 from onguard_operator.epochs import Joined, PodEpochs
 from onguard_operator.evidence import Evidence, Past
-from onguard_operator.judges import Judges, ServiceJudge
+from onguard_operator.judges import Judges, ServiceJudge, name_of
 
 PAST_ROWS: Final = 4 * 720
 """Rows of (epoch, revision) that are kept: an hour of two revisions at least."""
@@ -58,13 +61,15 @@ class Intake:
     What was new in this visit.
 
     Attributes:
-        unit_bins: (B,) weight per bin; None if nothing was counted.
+        counts: of data, all pods summed; None if nothing was counted.
+        unit_bins: (B,) weight per bin of ``counts``.
         lost: share of inference traffic that was lost in a way that may depend on it.
         is_lossy: so much that the measuring is in doubt.
         served: epochs for errors and latency.
         paired: epochs that every pod of both arms speaks for.
     """
 
+    counts: Counts | None = None
     unit_bins: Ints | None = None
     lost: float = 0.0
     is_lossy: bool = False
@@ -87,6 +92,7 @@ def absorb(
     """
     increments, cursors = _advance(evidence, readings, setting)
     intake = _data_intake(evidence, increments, now)
+    data = _step_data(evidence, setting, intake)
     pods = [pod for reading in readings if (pod := _epochs_of(reading, setting)) is not None]
     served, service_to = _serve(evidence, pods)
     paired, arms_to = _pair(evidence, pods, expected)
@@ -97,7 +103,8 @@ def absorb(
         members=expected,
         service_to=service_to,
         arms_to=arms_to,
-        data=_step_data(evidence, setting, intake),
+        data=data,
+        since_drift=since_drift(evidence, data, intake, setting),
         service=_step_service(evidence, setting, served),
         past=(*evidence.past, *_past_of(served))[-PAST_ROWS:],
     )
@@ -126,11 +133,11 @@ def _advance(
 def _data_intake(evidence: Evidence, increments: Sequence[Increment], now: float) -> Intake:
     seen, lost = sum(i.seen for i in increments), sum(i.lost for i in increments)
     share = counting.lost_share(seen, lost)
-    bins = [i.counts.unit_bins for i in increments if i.counts is not None]
-    if not bins or now < evidence.history.mixed_until:
-        bins = []
+    counted = [i.counts for i in increments if i.counts is not None and now >= evidence.history.mixed_until]
+    total = functools.reduce(operator.add, counted) if counted else None
     return Intake(
-        unit_bins=np.sum(bins, axis=0, dtype=np.int64) if bins else None,
+        counts=total,
+        unit_bins=total.unit_bins if total is not None else None,
         lost=share,
         is_lossy=share > MEASUREMENT_LOSS and seen + lost >= MIN_FOR_LOSS,
     )
@@ -144,6 +151,19 @@ def _step_data(evidence: Evidence, setting: Setting, intake: Intake) -> Mapping[
             state = detectors.step(judge.detector, state, intake.unit_bins, lost=intake.lost)
         states[judge.name] = state
     return states
+
+
+def since_drift(evidence: Evidence, data: Mapping[str, State], intake: Intake, setting: Setting) -> CountsWire | None:
+    """Add up what was counted since drift alarmed, the visit of the alarm included."""
+    state = data.get(name_of(Objective.DRIFT))
+    if setting.profile is None or state is None or state.since is None:
+        return None
+    if intake.counts is None:
+        return evidence.since_drift
+    before = evidence.since_drift
+    if before is None or before.profile_hash != setting.profile.hash:
+        return to_wire(intake.counts)
+    return to_wire(from_wire(before, setting.profile) + intake.counts)
 
 
 def _epochs_of(reading: PodReading, setting: Setting) -> PodEpochs | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +12,13 @@ from onguard import arms, bounded, contract, decide, detectors
 from onguard.cause import Arms, Attribution, Cause, Signal, Strength, attribute
 from onguard.counts import Counts
 from onguard.decide import Action, Memory, Phase, World
+from onguard.findings import Finding
 from onguard.spec import Spec, parse_spec
-from onguard_operator import assess
+from onguard_operator import assess, gather
 from onguard_operator.assess import Comparison, Surroundings
+from onguard_operator.evaluate import explained
 from onguard_operator.evidence import Evidence
+from onguard_operator.gather import Intake, Setting
 from onguard_operator.judges import Judges, judges_of
 from onguard_operator.release import History, Revision, Standing
 from tests.bench.statistics import datasets, exact
@@ -109,7 +112,9 @@ class Run:
             j.name: detectors.step(j.detector, self.evidence.data[j.name], counts.unit_bins) for j in self.judges.data
         }
         service = {j.name: bounded.steps(j.detector, self.evidence.service[j.name], bad) for j in self.judges.service}
-        self.evidence = dataclasses.replace(self.evidence, data=data, service=service)
+        setting = Setting(judges=self.judges, profile=self.scenario.profile, objectives_hash="")
+        moved = gather.since_drift(self.evidence, data, Intake(counts=counts), setting)
+        self.evidence = dataclasses.replace(self.evidence, data=data, service=service, since_drift=moved)
         if self.fault.has_arm and scrape >= QUIET:
             cells = [(scrape * EPOCHS + i, self._cell()) for i in range(EPOCHS)]
             self.arms = arms.steps(self.arms, cells, self._rules())
@@ -130,16 +135,19 @@ class Run:
         verdict = found.verdict if self.fault.has_arm else Arms.NONE
         # A sixth of a minute of epochs in which over half is bad, as rule A.10 wants it.
         strength = Strength(gross=self.gross >= 1)
-        return Surroundings(availability=Signal.QUIET, comparison=Comparison(verdict=verdict), strength=strength)
+        return Surroundings(
+            availability=Signal.QUIET,
+            comparison=Comparison(verdict=verdict),
+            strength=strength,
+            upstream=explained(self.evidence, self.scenario.profile),
+        )
 
     def _decide(self, scrape: int) -> None:
         findings = assess.findings_of(self.evidence, self.judges)
         self.evidence = assess.with_onsets(self.evidence, findings, _at(scrape))
-        row = assess.table_input(self.evidence, findings, self.spec, self._around())
-        if row is None:
-            return
-        attribution = attribute(row, self._around().strength)
-        if self._waits(attribution):
+        around = self._around()
+        attribution = attribute(assess.table_input(self.evidence, findings, self.spec, around), around.strength)
+        if self._is_too_early(attribution, around, findings, _at(scrape)):
             return
         is_new = self.fault.is_release
         world = World(
@@ -157,9 +165,16 @@ class Run:
             if verdict.phase is Phase.ACTING:
                 self.acts.append(verdict.action)
 
-    def _waits(self, attribution: Attribution) -> bool:
-        """A baseline arm is given time to speak, as the operator does."""
-        return self.fault.has_arm and attribution.cause is Cause.RELEASE and not attribution.confirmed
+    def _is_too_early(
+        self, attribution: Attribution, around: Surroundings, findings: Mapping[str, Finding], now: float
+    ) -> bool:
+        """What the operator waits for: an arm that may speak, rows that may explain, a shift that may be larger."""
+        if attribution.cause is Cause.RELEASE:
+            return self.fault.has_arm and not attribution.confirmed
+        if attribution.cause in (Cause.POPULATION, Cause.POPULATION_BENIGN) and around.upstream is None:
+            return True
+        is_benign = attribution.cause is Cause.POPULATION_BENIGN
+        return is_benign and assess.is_shift_unclear(self.evidence, findings, self.spec, now)
 
 
 def study(*, runs: int, seed: int = 5) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def changed_encoding(rng: np.random.Generator, columns: Columns) -> Columns:
 
 def truncated_text(rng: np.random.Generator, columns: Columns) -> Columns:
     """One column of text keeps its first character."""
-    name = _one(rng, text_names(columns))
+    name = _one(rng, [n for n in text_names(columns) if np.mean([len(str(v)) > 1 for v in columns[n][:500]]) > 0.3])
     return _with(columns, **{name: np.array([None if v is None else str(v)[:1] for v in columns[name]], object)})
 
 

@@ -1,0 +1,233 @@
+"""
+Faults of the data's way to the model that look like drift, named from counters.
+
+A stuck value, a flood of one default and exchanged columns stay inside the reference's range, so that no objective of
+data quality sees them, and drift alone would call them a new population and retrain on them. What gives them away:
+
+* stuck: a row equals the row before far more often than in the reference;
+* default: one value (0, -1, 999, ... or one that the reference repeats) has gained share, and without its rows the
+  distribution is that of the reference;
+* exchanged: the exponent histograms and the correlations are the reference's with two columns swapped or all rotated.
+
+They explain an alarm that is there already; by themselves they raise none. Where marginals and correlations of the
+exchanged columns agree, the exchange is not identifiable and nothing is said.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from onguard import binning
+from onguard.counts import SUM_SCALE, Counts
+from onguard.profile import CLIP_SD, EXPONENT_CELLS, MAX_ATOMS, SENTINELS, Feature, Numeric, Profile
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+LEAST_ROWS: Final = 400
+"""Fewer rows since the alarm explain nothing yet."""
+STUCK_SHARE: Final = 0.9
+STUCK_GAIN: Final = 0.3
+DEFAULT_GAIN: Final = 0.05
+REST_WITHIN: Final = 0.03
+"""Largest CDF shift of the other values that still counts as none, beyond sampling."""
+EXCHANGE_GAIN: Final = 0.1
+"""An exchange must be nearer to the reference than no exchange by this much, mean distance of the columns in it."""
+_Z: Final = 3.0
+_SLACK: Final = 0.05
+_LEAST_VARIANCE: Final = 1e-4
+
+
+class Kind(StrEnum):
+    """What happened on the way."""
+
+    STUCK = "stuck"
+    DEFAULT = "default"
+    EXCHANGED = "exchanged"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Upstream:
+    """A fault with its columns and a sentence for people."""
+
+    kind: Kind
+    features: tuple[str, ...]
+    text: str
+
+
+def explain(profile: Profile, counts: Counts) -> tuple[Upstream, ...]:
+    """
+    Faults that explain what the rows since an alarm look like; none of too few rows.
+
+    Args:
+        profile: the reference.
+        counts: rows since the alarm, all replicas summed.
+    """
+    if counts.rows < LEAST_ROWS:
+        return ()
+    single = [found for i in range(len(profile.features)) if (found := _of_feature(profile, counts, i)) is not None]
+    taken = {name for found in single for name in found.features}
+    exchanged = _exchange(_Columns.of(profile, counts), taken)
+    return (*single, *([exchanged] if exchanged else []))
+
+
+def _of_feature(profile: Profile, counts: Counts, at: int) -> Upstream | None:
+    feature = profile.features[at]
+    if feature.numeric is None or feature not in profile.inputs:
+        return None
+    live = counts.bins[profile.layout.block(at)]
+    present = int(live[: feature.value_bins].sum() + live[feature.value_bins + 2 :].sum())
+    if present < LEAST_ROWS:
+        return None
+    return _stuck(profile, feature, int(counts.repeats[at]) / present) or _default(
+        feature, feature.numeric, live, counts.atoms[at]
+    )
+
+
+def _stuck(profile: Profile, feature: Feature, repeats: float) -> Upstream | None:
+    before = feature.numeric.repeats / max(profile.rows, 1) if feature.numeric else 1.0
+    if repeats < max(STUCK_SHARE, before + STUCK_GAIN):
+        return None
+    text = f"{feature.name} equals the row before in {repeats:.0%} of the rows, {before:.0%} in the reference"
+    return Upstream(kind=Kind.STUCK, features=(feature.name,), text=text)
+
+
+def _default(feature: Feature, numeric: Numeric, live: Ints, atoms: Ints) -> Upstream | None:
+    reference, own = np.array(feature.counts, np.int64), numeric.atoms[:MAX_ATOMS]
+    values = np.array([*own, *SENTINELS])
+    seen = np.concatenate([atoms[: len(own)], atoms[MAX_ATOMS:]])
+    before = np.array(numeric.atom_counts or np.zeros(values.size), np.int64)
+    if before.size != values.size:
+        return None
+    n, total = max(int(live.sum()), 1), max(int(reference.sum()), 1)
+    now, then = seen / n, before / total
+    gain = now - then - _Z * np.sqrt(now * (1.0 - now) / n + then * (1.0 - then) / total)
+    best = int(np.argmax(gain))
+    if gain[best] < DEFAULT_GAIN:
+        return None
+    cell = int(binning.bin_numeric(feature, values[best : best + 1])[0])
+    if not _same_rest(_line(feature, live, cell, int(seen[best])), _line(feature, reference, cell, int(before[best]))):
+        return None
+    text = f"{feature.name} is {values[best]:g} in {now[best]:.0%} of the rows, {then[best]:.0%} in the reference"
+    return Upstream(kind=Kind.DEFAULT, features=(feature.name,), text=text)
+
+
+def _line(feature: Feature, counts: Ints, cell: int, taken: int) -> Floats:
+    """Below, value bins, above, without the rows of one value."""
+    left = counts.astype(np.float64)
+    left[cell] -= taken
+    values = feature.value_bins
+    return np.array([left[values + 2], *left[:values], left[values + 3]])
+
+
+def _same_rest(live: Floats, reference: Floats) -> bool:
+    n, total = live.sum(), reference.sum()
+    if n < LEAST_ROWS / 4:
+        return False
+    gap = float(np.abs(np.cumsum(live) / n - np.cumsum(reference) / max(total, 1.0)).max())
+    return gap <= REST_WITHIN + 1.63 * math.sqrt(1.0 / n + 1.0 / max(total, 1.0))
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Columns:
+    """
+    The columns with second moments, M of them.
+
+    Attributes:
+        names: (M,).
+        live, reference: (M, EXPONENT_CELLS) shares of their exponent cells.
+        live_r, reference_r: (M, M) correlations.
+        known: (M, M) whether the live correlation is known: a column far outside its range is clipped to a constant.
+        noise: mean distance of two equal histograms of so many rows.
+    """
+
+    names: tuple[str, ...]
+    live: Floats
+    reference: Floats
+    live_r: Floats
+    reference_r: Floats
+    known: npt.NDArray[np.bool_]
+    noise: float
+
+    @classmethod
+    def of(cls, profile: Profile, counts: Counts) -> "_Columns | None":
+        if profile.moments is None or len(profile.moments.features) < 2:
+            return None
+        names = profile.moments.features
+        at = [profile.layout.names.index(name) for name in names]
+        reference = np.zeros((len(at), EXPONENT_CELLS))
+        for row, index in enumerate(at):
+            numeric = profile.features[index].numeric
+            for cell, rows in numeric.exponents if numeric else ():
+                reference[row, cell] = rows
+        live = counts.exponents[at].astype(np.float64)
+        means = counts.clipped[at, 0] / SUM_SCALE / max(counts.rows, 1)
+        products = counts.products / SUM_SCALE / max(counts.rows, 1)
+        varies = (np.diag(products) - means**2 > _LEAST_VARIANCE) & (np.abs(means) < CLIP_SD / 2)
+        cells = float(np.count_nonzero(reference, axis=1).mean())
+        return cls(
+            names=names,
+            live=_shares(live),
+            reference=_shares(reference),
+            live_r=_correlations(means, products),
+            reference_r=_correlations(np.array(profile.moments.means), np.array(profile.moments.products)),
+            known=np.outer(varies, varies),
+            noise=0.4 * math.sqrt(cells / max(counts.rows, 1)),
+        )
+
+    def distance(self, order: Ints, columns: Sequence[int]) -> float:
+        """Mean distance of ``columns`` from the reference if column i carries column ``order[i]``."""
+        rows = list(columns)
+        marginal = 0.5 * np.abs(self.live[rows] - self.reference[order[rows]]).sum(axis=1)
+        apart = np.abs(self.live_r[rows] - self.reference_r[np.ix_(order[rows], order)]) * self.known[rows]
+        joint = apart.sum(axis=1) / np.maximum(self.known[rows].sum(axis=1), 1)
+        return float((marginal + joint).mean())
+
+
+def _shares(rows: Floats) -> Floats:
+    shares: Floats = rows / np.maximum(rows.sum(axis=1, keepdims=True), 1.0)
+    return shares
+
+
+def _correlations(means: Floats, products: Floats) -> Floats:
+    covariance = products - np.outer(means, means)
+    sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
+    clipped: Floats = np.clip(covariance / np.outer(sd, sd), -1.0, 1.0)
+    return clipped
+
+
+def _exchange(columns: _Columns | None, taken: set[str]) -> Upstream | None:
+    if columns is None:
+        return None
+    straight = np.arange(len(columns.names))
+    best: tuple[float, tuple[int, ...]] | None = None
+    for order, moved in _exchanges(len(columns.names)):
+        if any(columns.names[i] in taken for i in moved):
+            continue
+        after = columns.distance(order, moved)
+        if after > columns.noise + 2 * _SLACK or columns.distance(straight, moved) - after < EXCHANGE_GAIN:
+            continue
+        gain = (columns.distance(straight, moved) - after) * len(moved)
+        if best is None or gain > best[0]:
+            best = (gain, moved)
+    if best is None:
+        return None
+    names = tuple(columns.names[i] for i in best[1])
+    how = "each other's values" if len(names) == 2 else "their neighbours' values"
+    return Upstream(kind=Kind.EXCHANGED, features=names, text=f"{', '.join(names)} carry {how}")
+
+
+def _exchanges(size: int) -> Iterator[tuple[Ints, tuple[int, ...]]]:
+    """Every swap of two columns, and the rotations of all by one place; each with the columns that it moves."""
+    for i in range(size):
+        for j in range(i + 1, size):
+            order = np.arange(size)
+            order[[i, j]] = j, i
+            yield order, (i, j)
+    for by in (1, -1) if size > 2 else ():
+        yield np.roll(np.arange(size), by), tuple(range(size))
