@@ -19,12 +19,15 @@ from onguard_operator.release import Standing
 
 CARRIED_S: Final = 300.0
 """How long after a change of revision an older breach may take to clear."""
+LEAVING_S: Final = 60.0
+"""How long after a return to a good revision the pods of the one before may still serve."""
 SUSPICION: Final = 0.5
 """A candidate whose evidence has come half way to an alarm (in logarithms) does not become good yet."""
 BENIGN_AFTER_S: Final = 60.0
 AMBIGUOUS_REQUESTS: Final = 2000.0
 """So many requests decide whether a shift passes ``retrainAt``; until then it is not called benign if it may."""
 _SERVICE: Final = (Objective.ERRORS, Objective.LATENCY)
+_GOOD: Final = (Standing.GOOD, Standing.ASSUMED_GOOD)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,14 +97,22 @@ def present(evidence: Evidence, findings: Mapping[str, Finding], now: float) -> 
     """
     Leave out breaches of errors, latency and outputs that the revision before left behind.
 
-    After a rollback its alarms stay latched until enough good epochs have come; that is no breach of the revision
-    which serves now, unless it lasts.
+    After a rollback its alarms stay latched until enough good epochs have come, and epochs of its last pods may still
+    raise one; that is no breach of the revision which serves now, unless it lasts.
     """
     if now - evidence.history.changed_at > CARRIED_S:
         return findings
     judged = (*_SERVICE, Objective.OUTPUTS)
-    left = [n for n, f in findings.items() if f.alarmed and f.objective in judged and n in evidence.broken_before]
+    left = [n for n, f in findings.items() if f.alarmed and f.objective in judged and _is_left_behind(evidence, n)]
     return {name: finding for name, finding in findings.items() if name not in left}
+
+
+def _is_left_behind(evidence: Evidence, name: str) -> bool:
+    history, onset = evidence.history, evidence.onsets.get(name)
+    current = history.now_serving
+    has_returned = current is not None and history.previous != "" and current.standing in _GOOD
+    began_before = onset is not None and onset <= history.changed_at + LEAVING_S
+    return name in evidence.broken_before or (has_returned and began_before)
 
 
 def table_input(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec, around: Surroundings) -> Findings:

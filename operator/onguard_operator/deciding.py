@@ -129,8 +129,15 @@ def is_too_early(seen: Observed, evaluation: Evaluation, attribution: Attributio
     if evaluation.around.upstream is None and attribution.cause in moved:
         return True
     if attribution.cause is Cause.POPULATION_BENIGN:
+        if _is_shift_decided(evaluation.evidence.memory):
+            return True  # the shift grows smaller while its alarm clears: that is no news
         return assess.is_shift_unclear(evaluation.evidence, evaluation.present, seen.spec, now)
     return is_arm_awaited(seen, evaluation, attribution, now=now)
+
+
+def _is_shift_decided(memory: Memory) -> bool:
+    """Whether this episode's shift has had its Decision as one that passed ``retrainAt``."""
+    return memory.open and any(key.startswith(f"{Cause.POPULATION}/") for key in memory.decided)
 
 
 def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:

@@ -169,6 +169,26 @@ def test_an_alarm_that_the_bad_revision_left_behind_is_no_breach_of_the_good_one
 
 
 @pytest.mark.parametrize(
+    ("onset", "standing", "is_left"),
+    [
+        (CHANGED - 20, Standing.GOOD, True),
+        (CHANGED + 20, Standing.ASSUMED_GOOD, True),
+        (CHANGED + 61, Standing.GOOD, False),
+        (CHANGED - 20, Standing.CANDIDATE, False),
+    ],
+    ids=["before the rollback", "from pods on their way out", "of its own", "of a candidate"],
+)
+def test_an_alarm_that_comes_after_a_rollback_belongs_to_the_revision_in_whose_time_it_began(
+    onset: float, standing: Standing, is_left: bool
+) -> None:
+    revisions = (Revision(id="bad", standing=Standing.BAD), Revision(id="good", standing=standing))
+    history = History(current="good", previous="bad", changed_at=CHANGED, revisions=revisions)
+    evidence = Evidence(history=history, onsets={"errors": onset})
+    assert (assess.present(evidence, ERRORS, CHANGED + 100) == {}) is is_left
+    assert assess.present(evidence, ERRORS, CHANGED + 301) == ERRORS
+
+
+@pytest.mark.parametrize(
     ("drift", "age_s", "beyond", "unclear"),
     [
         ({"shift": 0.3, "low": 0.2}, 0.0, True, False),
