@@ -7,6 +7,8 @@ Verdicts are given elsewhere, over all counts; this is for people who look at a 
 import collections
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from onguard import contract
 from onguard.counts import Counts, Ints
 
@@ -30,7 +32,9 @@ class Window:
 
     def note(self, counts: Counts, *, now: float) -> None:
         """Remember these counts if the last snapshot is a minute old. ``now``: monotonic seconds."""
-        if not self._snapshots or now - self._snapshots[-1].at >= SNAPSHOT_S:
+        if not self._snapshots:  # the first look comes a few seconds after the start: what came before is in the window
+            self._snapshots.append(_Snapshot(now, 0, np.zeros_like(counts.bins)))
+        elif now - self._snapshots[-1].at >= SNAPSHOT_S:
             self._snapshots.append(_Snapshot(now, counts.units, counts.bins))
 
     def bins(self, counts: Counts, *, now: float) -> Ints:
