@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import zlib
+from typing import Final
 
 from onguard import contract
 from onguard.profile import Profile, ProfileError, decode_profile
@@ -9,6 +11,10 @@ from onguard_operator import naming
 from onguard_operator.objects import Object
 from onguard_operator.observe import Observed
 from onguard_operator.status import Condition, fails, holds, unknown
+
+MAX_BYTES: Final = 8 << 20
+"""Of a profile that was compressed to fit into a ConfigMap."""
+_GZIP: Final = b"\x1f\x8b"
 
 
 def read(seen: Observed) -> tuple[Profile | None, Condition]:
@@ -36,7 +42,7 @@ def read(seen: Observed) -> tuple[Profile | None, Condition]:
 def _decode(data: bytes, name: str) -> tuple[Profile | None, Condition]:
     kind = contract.CONDITION_REFERENCE_VALID
     try:
-        profile = decode_profile(data)
+        profile = decode_profile(_expanded(data))
     except ProfileError as error:
         return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name}: {error}")
     text = f"{len(profile.features)} features of {profile.rows} rows, hash {profile.hash}"
@@ -52,3 +58,22 @@ def _bytes_of(config_map: Object, key: str) -> bytes | None:
         return base64.b64decode(encoded) if encoded is not None else None
     except binascii.Error:
         return None
+
+
+def _expanded(data: bytes) -> bytes:
+    """
+    What a compressed profile holds; any other content as it is.
+
+    >>> _expanded(b"{}")
+    b'{}'
+    """
+    if not data.startswith(_GZIP):
+        return data
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        content = stream.decompress(data, MAX_BYTES)
+    except zlib.error as error:
+        raise ProfileError(f"expected gzip, got damaged data ({error})") from None
+    if not stream.eof:
+        raise ProfileError(f"expected whole gzip of at most {MAX_BYTES} bytes when expanded")
+    return content
