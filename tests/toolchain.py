@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-_CACHE = Path(os.environ.get("ONGUARD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onguard")
+_CACHE = Path(
+    os.environ.get("ONGUARD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onguard"
+)
 
 
 def program(name: str) -> str:
