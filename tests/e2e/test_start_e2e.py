@@ -25,7 +25,7 @@ def test_an_unpullable_sidecar_image_suspends_injection_and_the_pods_start(shop:
     shop.wait_condition(contract.CONDITION_INJECTED, "False", reason="InjectionSuspended", timeout_s=150)
     shop.wait_served("1", timeout_s=120)
     assert not any(objects.is_injected(pod) for pod in shop.pods())
-    assert shop.condition(contract.CONDITION_TRAFFIC_GUARDED)["status"] == "False"
+    shop.wait_condition(contract.CONDITION_TRAFFIC_GUARDED, "False", reason="UnguardedPods")
 
 
 def test_a_deleted_configmap_does_not_keep_a_pod_from_starting(shop: Shop) -> None:

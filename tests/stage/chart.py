@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Final
 
-from tests.stage.kube import Kube
+from tests.stage.kube import Kube, wait_for
 
 RELEASE: Final = "onguard"
 NAMESPACE: Final = "onguard-system"
@@ -41,9 +41,20 @@ def install(kube: Kube) -> Release:
         kube.kubectl("rollout", "restart", "deployment", "-n", NAMESPACE)
         for name in ("onguard-operator", "onguard-gate"):
             kube.kubectl("rollout", "status", "-n", NAMESPACE, f"deployment/{name}", "--timeout=90s", timeout_s=100)
+        _wait_settled(kube)
     return Release(kube)
 
 
 def _helm(kube: Kube, *command: str) -> None:
     options = ("-n", NAMESPACE, "--wait", "--timeout", "180s")
     kube.run("helm", *command, RELEASE, CHART, *options, timeout_s=200)
+    _wait_settled(kube)
+
+
+def _wait_settled(kube: Kube) -> None:
+    """Wait for the pods of before to go: until then the API server may still ask an old gate."""
+
+    def is_settled() -> bool:
+        return not any("deletionTimestamp" in pod["metadata"] for pod in kube.list("pods", NAMESPACE))
+
+    wait_for("OnGuard's old pods to go", is_settled, timeout_s=90)

@@ -18,7 +18,7 @@ def profile(folder: Path) -> str:
     rows, out = folder / "reference.csv", folder / "profile.json"
     write_reference(rows, trained())
     program = Path(sys.executable).with_name("onguard")
-    command = [program, "profile", str(rows), "-o", str(out), "--output-column", "prediction"]
+    command = [program, "profile", str(rows), "-o", str(out), "--output-column", "prediction", "--outputs-held-out"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     if done.returncode != 0:
         raise StageError(f"onguard profile: {(done.stderr or done.stdout).strip()[-500:]}")
