@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from onguard import binning, reference_sums
-from onguard.calibrating import calibration
-from onguard.columns import Column, Floats, Ints, codes_of, numbers_of, with_role
+from onguard.calibrating import calibration, truth
+from onguard.columns import Column, Floats, Ints, codes_of, numbers_of, rows_of, with_role
 from onguard.profile import (
     MAX_ATOMS,
     SENTINELS,
@@ -54,6 +54,7 @@ class Plan:
     Attributes:
         outputs: columns that the model answers, of held-out rows.
         label: column with the truth (0 or 1) of held-out rows: it calibrates the first numeric output.
+        held_out: column that marks the held-out rows (0 or 1); None: all are. Outputs and calibration are of these.
         roles: roles by column, where the guess is wrong.
         seed: of the split.
         source: where the rows came from, for people.
@@ -62,6 +63,7 @@ class Plan:
 
     outputs: tuple[str, ...] = ()
     label: str | None = None
+    held_out: str | None = None
     roles: Mapping[str, Role] = dataclasses.field(default_factory=dict)
     seed: int = 0
     source: str = ""
@@ -92,9 +94,9 @@ def build(
     """
     _check(columns, plan)
     columns = [with_role(c, plan.roles[c.name]) if c.name in plan.roles else c for c in columns]
-    chooses = split(columns[0].rows, plan.seed)
-    kept = [c for c in columns if c.name != plan.label]
-    features = tuple(_feature(c, chooses, plan) for c in track(kept))
+    chooses, held = split(columns[0].rows, plan.seed), _held_out(columns, plan)
+    kept = [c for c in columns if c.name not in (plan.label, plan.held_out)]
+    features = tuple(_feature(c, chooses, plan, held) for c in track(kept))
     effects = reference_sums.design_effects(kept, features, ~chooses)
     features = tuple(_replace(f, design_effect=e) for f, e in zip(features, effects, strict=True))
     return Profile(
@@ -105,7 +107,7 @@ def build(
         design_effect=reference_sums.overall(effects),
         features=features,
         moments=reference_sums.moments(kept, features, ~chooses),
-        calibration=calibration(columns, features, plan.label, ~chooses),
+        calibration=calibration(columns, features, plan.label, ~chooses & held),
         seed=plan.seed,
     )
 
@@ -128,14 +130,19 @@ def _check(columns: Sequence[Column], plan: Plan) -> None:
     names = [c.name for c in columns]
     if not columns or columns[0].rows < MIN_ROWS:
         raise ProfileError(f"expected at least {MIN_ROWS} rows, got {columns[0].rows if columns else 0}")
-    wanted = [*plan.outputs, *plan.roles, *([plan.label] if plan.label else [])]
+    wanted = [
+        *plan.outputs,
+        *plan.roles,
+        *([plan.label] if plan.label else []),
+        *([plan.held_out] if plan.held_out else []),
+    ]
     for name in wanted:
         if name not in names:
             raise ProfileError(unknown_column(name, names))
     for column in columns:
         if names.count(column.name) > 1 or column.rows != columns[0].rows:
             raise ProfileError(f'expected unique columns of {columns[0].rows} rows - at column "{column.name}"')
-    if set(names) <= {*plan.outputs, plan.label}:
+    if set(names) <= {*plan.outputs, plan.label, plan.held_out}:
         raise ProfileError("expected at least one input column, got outputs and label only")
 
 
@@ -151,9 +158,21 @@ def unknown_column(name: str, names: Sequence[str]) -> str:
     return f'expected a column of the file, got "{name}"{hint}'
 
 
-def _feature(column: Column, chooses: Mask, plan: Plan) -> Feature:
+def _held_out(columns: Sequence[Column], plan: Plan) -> Mask:
+    if plan.held_out is None:
+        return np.ones(columns[0].rows, np.bool_)
+    held: Mask = truth(next(c for c in columns if c.name == plan.held_out)) == 1.0
+    if plan.outputs and np.count_nonzero(held) < MIN_ROWS:
+        got = int(np.count_nonzero(held))
+        raise ProfileError(f'expected at least {MIN_ROWS} held-out rows, got {got} - at column "{plan.held_out}"')
+    return held
+
+
+def _feature(column: Column, chooses: Mask, plan: Plan, held: Mask) -> Feature:
     make = _named if column.codes is not None else _ordered
     group = Group.OUTPUT if column.name in plan.outputs else Group.INPUT
+    if group is Group.OUTPUT:
+        column, chooses = rows_of(column, held), chooses[held]
     blank = Feature(name=column.name, kind=column.kind, role=column.role, group=group, counts=())
     return make(blank, column, chooses)
 

@@ -149,6 +149,18 @@ def with_role(column: Column, role: Role) -> Column:
     return dataclasses.replace(column, role=role)
 
 
+def rows_of(column: Column, mask: npt.NDArray[np.bool_]) -> Column:
+    """
+    Some rows of a column.
+
+    >>> rows_of(of_numbers("age", np.array([1.0, 2.0])), np.array([False, True])).numbers
+    array([2.])
+    """
+    if column.numbers is not None:
+        return dataclasses.replace(column, numbers=column.numbers[mask])
+    return dataclasses.replace(column, codes=codes_of(column)[mask])
+
+
 def numbers_of(column: Column) -> Floats:
     """Numbers of a column that has them."""
     if column.numbers is None:

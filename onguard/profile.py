@@ -96,7 +96,9 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     counts: tuple[int, ...]
-    """Reference rows per bin, in the module's bin order; each row has weight 1."""
+    """Reference rows per bin, in the module's bin order; each row has weight 1.
+
+    Of an output, those rows that have one, and a held-out one."""
     numeric: Numeric | None = None
     design_effect: float | None = None
     """Variance of this feature between days over the binomial variance; None: unknown, the profile's holds."""
@@ -272,8 +274,9 @@ def _check(profile: Profile) -> None:
 def _check_feature(feature: Feature, rows: int, where: str) -> None:
     if len(feature.counts) != feature.size:
         raise ProfileError(f"expected {feature.size} counts, got {len(feature.counts)} - {where}.counts")
-    if min(feature.counts) < 0 or sum(feature.counts) != rows:
-        raise ProfileError(f"expected counts >= 0 that sum to {rows} rows, got {sum(feature.counts)} - {where}.counts")
+    total, is_part = sum(feature.counts), feature.group is Group.OUTPUT  # some rows have no answer, or no held-out one
+    if min(feature.counts) < 0 or total > rows or (total < rows and not is_part):
+        raise ProfileError(f"expected counts >= 0 that sum to {rows} rows, got {total} - {where}.counts")
     if any(not low < high for low, high in zip(feature.edges, feature.edges[1:], strict=False)):
         raise ProfileError(f"expected strictly increasing edges - {where}.edges")
     if feature.is_ordered and feature.numeric is None:

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import onguard
+from onguard.cli.checking import check
 from onguard.cli.profiling import profile
 
 app = typer.Typer(
@@ -14,7 +15,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(profile)
+for command in (profile, check):
+    app.command()(command)
 
 
 def _version(wanted: bool) -> None:

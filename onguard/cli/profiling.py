@@ -1,32 +1,39 @@
-"""``onguard profile``: a file of reference rows -> profile.json, and a table of what was seen."""
+"""``onguard profile``: reference rows, or recorded live traffic -> profile.json, and a table of what was seen."""
 
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Never
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from onguard import building
-from onguard.cli import seen, tables
-from onguard.profile import Profile, ProfileError, Role, decode_profile, encode_profile
-
-CONFIG_MAP_BYTES: Final = 1 << 20
-"""A ConfigMap holds 1 MiB in all."""
+from onguard import building, learning
+from onguard.cli import recordings, references, seen, tables
+from onguard.cli.faults import fail
+from onguard.counts import CountsError
+from onguard.profile import Profile, ProfileError, Role
 
 
 def profile(
-    file: Annotated[Path, typer.Argument(help="Reference rows: .csv, .tsv (also .gz) or .parquet.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Reference rows: .csv, .tsv, .jsonl, .ndjson (each also .gz) or .parquet.")
+    ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Where the profile goes.")] = Path("profile.json"),
     output_column: Annotated[
-        list[str] | None,
-        typer.Option(help="A column that the model answers, of held-out rows. May be repeated."),
+        list[str] | None, typer.Option(help="A column that the model answers. May be repeated.")
     ] = None,
+    held_out_column: Annotated[
+        str | None,
+        typer.Option(help="A column with 1 in rows that the model was not trained on: outputs are of these rows."),
+    ] = None,
+    outputs_held_out: Annotated[
+        bool, typer.Option("--outputs-held-out", help="No row of the file was used in training.")
+    ] = False,
     label: Annotated[
-        str | None, typer.Option(help="A column with the truth, 0 or 1, of held-out rows: calibrates the output.")
+        str | None, typer.Option(help="A column with the truth, 0 or 1: calibrates the first numeric output.")
     ] = None,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out. May be repeated.")] = None,
     role: Annotated[
@@ -35,30 +42,46 @@ def profile(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split that chooses the bins.")] = 0,
     name: Annotated[str, typer.Option(help="What the reference is called; by default the file's name.")] = "",
+    from_live: Annotated[
+        Path | None,
+        typer.Option(help="In place of a file of rows: a recording of live traffic (onguard record), in its bins."),
+    ] = None,
+    requests: Annotated[int, typer.Option(min=1, help="With --from-live: freeze after so many requests.")] = 10_000,
+    allow_short: Annotated[
+        bool, typer.Option("--allow-short", help="With --from-live: less than 7 days of traffic will do.")
+    ] = False,
 ) -> None:
     """
     Make the reference that live traffic is compared with.
 
     No row is kept: the profile holds bins, counts and moments. Put it into a ConfigMap and name it in
-    spec.reference.configMap.
+    spec.reference.configMap. A profile that is too large for one is written compressed, which is read as it is.
     """
-    plan = building.Plan(
-        outputs=tuple(output_column or ()),
-        label=label,
-        roles=_roles(role or ()),
-        seed=seed,
-        source=name or file.name,
-        created=_created(),
-    )
+    if (file is None) == (from_live is None):
+        fail("expected either a file of rows or --from-live, got both or neither")
     console = Console(stderr=True)
     try:
-        made = _make(file, plan, drop or (), console)
-        encoded = encode_profile(made)
-        decode_profile(encoded)
+        if from_live is not None:
+            made = _learned(from_live, requests, allow_short=allow_short, name=name)
+        else:
+            held_out_said = held_out_column is not None or outputs_held_out
+            outputs = tuple(output_column or ())
+            plan = building.Plan(
+                outputs=outputs if held_out_said else (),
+                label=label if held_out_said else None,
+                held_out=held_out_column,
+                roles=_roles(role or ()),
+                seed=seed,
+                source=name or (file.name if file else ""),
+                created=_created(),
+            )
+            ignored = () if held_out_said else (*outputs, *([label] if label else []))
+            made = _make(file or Path(), plan, (*(drop or ()), *ignored), console)
+        encoded = references.packed(made)
         output.write_bytes(encoded)
-    except (tables.TableError, ProfileError, OSError) as error:
-        _fail(str(error))
-    _tell(Console(), made, output, len(encoded))
+    except (tables.TableError, ProfileError, CountsError, recordings.RecordingError, OSError) as error:
+        fail(str(error))
+    _tell(Console(), made, output, encoded)
 
 
 def _roles(texts: Sequence[str]) -> dict[str, Role]:
@@ -66,7 +89,7 @@ def _roles(texts: Sequence[str]) -> dict[str, Role]:
     for text in texts:
         column, _, role = text.rpartition("=")
         if not column or role not in (Role.FEATURE, Role.ID, Role.TIME):
-            _fail(f'expected --role COLUMN=feature|id|time, got "{text}"')
+            fail(f'expected --role COLUMN=feature|id|time, got "{text}"')
         roles[column] = Role(role)
     return roles
 
@@ -87,15 +110,22 @@ def _make(file: Path, plan: building.Plan, dropped: Sequence[str], console: Cons
         return building.build(columns, plan, track=lambda some: progress.track(some, description="Counting"))
 
 
-def _tell(console: Console, made: Profile, output: Path, size: int) -> None:
+def _learned(path: Path, requests: int, *, allow_short: bool, name: str) -> Profile:
+    header, frames = recordings.read(path)
+    if header.profile is None:
+        raise recordings.RecordingError(f"{path}: expected a recording with the reference whose bins it counts in")
+    source = learning.Source(header.profile, name=name or path.name, created=_created())
+    return learning.learn(source, frames, requests=requests, least_days=0.0 if allow_short else learning.LEAST_DAYS)
+
+
+def _tell(console: Console, made: Profile, output: Path, encoded: bytes) -> None:
     console.print(seen.table_of(made))
     for remark in seen.remarks(made):
         console.print(f"• {remark}", highlight=False)
-    console.print(f"Wrote {output} ({size / 1000:,.1f} kB, reference {made.hash}).", highlight=False)
-    if size > CONFIG_MAP_BYTES:
-        console.print(f"This is over the {CONFIG_MAP_BYTES:,} bytes of a ConfigMap: drop columns.", style="bold red")
-
-
-def _fail(text: str) -> Never:
-    Console(stderr=True).print(f"error: {text}", style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(2)
+    console.print(f"Wrote {output} ({len(encoded) / 1000:,.1f} kB, reference {made.hash}).", highlight=False)
+    if not encoded.startswith(b"{"):
+        text = f"Compressed to fit: kubectl create configmap NAME --from-file=profile.json={output}"
+        console.print(text, highlight=False, soft_wrap=True)
+    if not references.fits(len(encoded)):
+        limit = references.CONFIG_MAP_BYTES
+        console.print(f"This is over the {limit:,} bytes of a ConfigMap: drop columns.", style="bold red")

@@ -8,7 +8,7 @@ from onguard.profile import SPECIALS, Feature, Group, Profile, Role
 def table_of(profile: Profile) -> Table:
     """One line a feature."""
     table = Table(title=f"{profile.rows:,} rows counted, {profile.edge_rows:,} rows chose the bins", title_style="bold")
-    table.add_column("feature", overflow="fold")
+    table.add_column("feature", overflow="fold", min_width=8)
     table.add_column("kind")
     table.add_column("role")
     table.add_column("bins", justify="right")
@@ -17,13 +17,14 @@ def table_of(profile: Profile) -> Table:
     table.add_column("values", overflow="ellipsis", no_wrap=True)
     for feature in profile.features:
         missing, unparseable = feature.counts[-len(SPECIALS) :][:2]
+        rows = sum(feature.counts)
         table.add_row(
             feature.name,
             feature.kind.value,
             "output" if feature.group is Group.OUTPUT else feature.role.value,
             str(feature.value_bins),
-            share(missing, profile.rows),
-            share(unparseable, profile.rows),
+            share(missing, rows),
+            share(unparseable, rows),
             values_of(feature),
         )
     return table
@@ -61,10 +62,16 @@ def values_of(feature: Feature) -> str:
 def remarks(profile: Profile) -> list[str]:
     """What a person should know of this reference, most important first."""
     notes = []
+    if profile.learned:
+        notes.append(f"Learned from {profile.source}: what was wrong then is normal now.")
     if not profile.outputs:
-        notes.append("outputs: none. Drift of the model's answers is not judged; name them with --output-column.")
+        notes.append(
+            "outputs: none. Drift of the model's answers is not judged; name them with --output-column, and say "
+            "which rows the model was not trained on: --held-out-column, or --outputs-held-out if all are."
+        )
     else:
-        notes.append("The output columns must be answers to held-out rows, not to rows that the model was trained on.")
+        held = min(sum(f.counts) for f in profile.outputs)
+        notes.append(f"Outputs are of {held:,} rows that the model was not trained on, by your word.")
     if profile.design_effect is None:
         notes.append("i.i.d. assumed: no column with times over at least 7 days says how much days differ.")
     elif varying := [f.name for f in profile.features if (f.design_effect or 1.0) > 1.0]:

@@ -1,6 +1,8 @@
-"""CSV and parquet files -> columns, through pyarrow; faults name the column and the row."""
+"""CSV, parquet and JSON lines files -> columns, through pyarrow; faults name the column and the row."""
 
+import gzip
 import re
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +23,7 @@ _INDEX: Final = re.compile(r"__index_level_\d+__\Z")
 """pandas writes its row index under this name."""
 _CSV_COLUMN: Final = re.compile(r"CSV column #(\d+)")
 _PARQUET: Final = frozenset({".parquet", ".pq", ".parq"})
+_LINES: Final = frozenset({".jsonl", ".ndjson"})
 _CSV: Final = {".csv": ",", ".tsv": "\t"}
 
 
@@ -30,7 +33,7 @@ class TableError(Exception):
 
 def read(path: Path) -> "pa.Table":
     """
-    Load a file, by its ending (``.csv``, ``.tsv``, each also ``.gz``; ``.parquet``).
+    Load a file, by its ending (``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, each also ``.gz``; ``.parquet``).
 
     Raises:
         TableError: if there is no such file, or it is damaged, empty or of another format.
@@ -46,9 +49,11 @@ def read(path: Path) -> "pa.Table":
             table = _read_parquet(path)
         elif ending in _CSV:
             table = _read_csv(path, _CSV[ending])
+        elif ending in _LINES:
+            table = _read_lines(path)
         else:
-            raise TableError(f'expected a file .csv, .tsv or .parquet, got "{path.name}"')
-    except (OSError, pa.ArrowException) as error:
+            raise TableError(f'expected a file .csv, .tsv, .jsonl, .ndjson or .parquet, got "{path.name}"')
+    except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
         raise TableError(f"{path}: {error}") from None
     repeated = {name for name in table.column_names if table.column_names.count(name) > 1}
     if repeated:
@@ -60,6 +65,16 @@ def _read_parquet(path: Path) -> "pa.Table":
     import pyarrow.parquet as pq
 
     return pq.read_table(path)
+
+
+def _read_lines(path: Path) -> "pa.Table":
+    """One JSON object a line; a key that a line lacks is missing there."""
+    from pyarrow import json
+
+    if path.suffix == ".gz":
+        with gzip.open(path) as stream:
+            return json.read_json(stream)
+    return json.read_json(path)
 
 
 def _read_csv(path: Path, delimiter: str) -> "pa.Table":

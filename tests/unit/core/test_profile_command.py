@@ -62,7 +62,9 @@ def written(table: pa.Table, path: Path) -> Path:
 @pytest.mark.parametrize("name", ["t.parquet", "t.csv", "t.csv.gz"])
 def test_the_same_table_makes_the_same_bins_from_any_file(table: pa.Table, tmp_path: Path, name: str) -> None:
     path = written(table, tmp_path / name)
-    profile = made(path, "--output-column", "score", "--label", "churned", out=tmp_path / "p.json")
+    profile = made(
+        path, "--output-column", "score", "--outputs-held-out", "--label", "churned", out=tmp_path / "p.json"
+    )
     assert [(f.name, f.kind, f.role) for f in profile.features] == [
         ("age", Kind.NUMERIC, Role.FEATURE),
         ("kids", Kind.NUMERIC, Role.FEATURE),
@@ -74,6 +76,7 @@ def test_the_same_table_makes_the_same_bins_from_any_file(table: pa.Table, tmp_p
     ]
     reference = made(
         written(table, tmp_path / "r.parquet"),
+        "--outputs-held-out",
         "--output-column",
         "score",
         "--label",
@@ -130,10 +133,15 @@ def test_seed_name_drop_and_role_are_obeyed(table: pa.Table, tmp_path: Path) -> 
         ("few.csv", "a,b\n1,2\n", (), "at least 40 rows, got 1"),
         ("ragged.csv", "a,b\n1,2\n3\n", (), "Row #3: Expected 2 columns, got 1"),
         ("twice.csv", "a,a\n" + "1,2\n" * 50, (), "unique column names, got a"),
-        ("t.xlsx", "x", (), "expected a file .csv, .tsv or .parquet"),
+        ("t.xlsx", "x", (), "expected a file .csv, .tsv, .jsonl, .ndjson or .parquet"),
         ("broken.parquet", "PAR1", (), "broken.parquet"),
         ("t.csv", "age,label\n" + "1,2\n" * 50, ("--label", "lable"), 'did you mean "label"?'),
-        ("t.csv", "age,s,y\n" + "1,1,maybe\n" * 50, ("--output-column", "s", "--label", "y"), 'at column "y", row 1'),
+        (
+            "t.csv",
+            "age,s,y\n" + "1,1,maybe\n" * 50,
+            ("--output-column", "s", "--label", "y", "--outputs-held-out"),
+            'at column "y", row 1',
+        ),
         ("t.csv", "age\n" + "1\n" * 50, ("--role", "age=key"), "expected --role COLUMN=feature|id|time"),
         ("t.csv", "age\n" + "1\n" * 50, ("--drop", "agee"), 'did you mean "age"?'),
     ],
