@@ -55,7 +55,10 @@ def _coredns() -> list[dict[str, Any]]:
         "name": name,
         "image": COREDNS_IMAGE,
         "args": ["-conf", "/etc/coredns/Corefile"],
-        "ports": [{"name": "dns", "containerPort": DNS_PORT, "protocol": "UDP"}, {"name": "dns-tcp", "containerPort": DNS_PORT}],
+        "ports": [
+            {"name": "dns", "containerPort": DNS_PORT, "protocol": "UDP"},
+            {"name": "dns-tcp", "containerPort": DNS_PORT},
+        ],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": 8181}, "periodSeconds": 1},
         "volumeMounts": [{"name": "config", "mountPath": "/etc/coredns"}],
     }
@@ -94,7 +97,11 @@ def _metrics_server() -> list[dict[str, Any]]:
     }
     rules = [
         {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
-        {"apiGroups": [""], "resources": ["pods", "nodes", "namespaces", "configmaps"], "verbs": ["get", "list", "watch"]},
+        {
+            "apiGroups": [""],
+            "resources": ["pods", "nodes", "namespaces", "configmaps"],
+            "verbs": ["get", "list", "watch"],
+        },
     ]
     reader = {"apiGroups": ["metrics.k8s.io"], "resources": ["pods", "nodes"], "verbs": ["get", "list", "watch"]}
     aggregated = {f"rbac.authorization.k8s.io/aggregate-to-{role}": "true" for role in ("view", "edit", "admin")}
@@ -102,8 +109,12 @@ def _metrics_server() -> list[dict[str, Any]]:
     role["metadata"]["labels"] = aggregated
     return [
         *_account(name, rules),
-        _binding("RoleBinding", f"{name}-auth-reader", "Role", "extension-apiserver-authentication-reader", account=name),
-        _binding("ClusterRoleBinding", f"{name}:system:auth-delegator", "ClusterRole", "system:auth-delegator", account=name),
+        _binding(
+            "RoleBinding", f"{name}-auth-reader", "Role", "extension-apiserver-authentication-reader", account=name
+        ),
+        _binding(
+            "ClusterRoleBinding", f"{name}:system:auth-delegator", "ClusterRole", "system:auth-delegator", account=name
+        ),
         role,
         _deployment(name, labels, container, volumes=[{"name": "tmp", "emptyDir": {}}]),
         _object("v1", "Service", name, spec={"selector": labels, "ports": [{"port": 443, "targetPort": "https"}]}),

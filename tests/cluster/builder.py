@@ -29,9 +29,8 @@ def build(name: str, context: Path, *, file: Path | None = None, arguments: Mapp
     if has_docker():
         run("docker", "build", "--network=none", *options, "--tag", name, "--file", dockerfile, context, timeout=1800)
         return run("docker", "image", "inspect", "--format={{.Id}}", name).strip()
-    # Chroot isolation works everywhere, but only with the caller's network: so the caller has none.
     command = ["bud", "--isolation=chroot", "--layers", *options, "--tag", name, "--file", dockerfile, context]
-    run("unshare", "--net", "buildah", *STORAGE, *command, timeout=1800)
+    _buildah(*command)
     return image_id(name)
 
 
@@ -90,4 +89,10 @@ def scratch(name: str, program: Path) -> str:
 
 
 def _buildah(*arguments: str | Path) -> str:
-    return run("buildah", *STORAGE, *arguments, timeout=1800)
+    """
+    In namespaces of its own.
+
+    Chroot isolation, the only one that works everywhere, gives a build its caller's network: so the caller has none.
+    And buildah's mounts end with it, also when it is killed.
+    """
+    return run("unshare", "--net", "--mount", "--propagation=private", "buildah", *STORAGE, *arguments, timeout=1800)

@@ -80,7 +80,9 @@ class _Authority:
     def create(cls, file: str, common_name: str) -> "_Authority":
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-        builder = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        builder = _builder(name, name, key).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
         _write_pair(file, key, builder.sign(key, hashes.SHA256()))
         return cls(file, name, key)
 
@@ -91,9 +93,13 @@ class _Authority:
         if group:
             attributes.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, *([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])]
-        builder = _builder(x509.Name(attributes), self.name, key).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        builder = _builder(x509.Name(attributes), self.name, key).add_extension(
+            x509.ExtendedKeyUsage(usages), critical=False
+        )
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+            builder = builder.add_extension(
+                x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False
+            )
         _write_pair(file, key, builder.sign(self.key, hashes.SHA256()))
 
 

@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,11 @@ def trees() -> list[Path]:
     """Our folder in every mounted hierarchy."""
     if IS_V2:
         return [ROOT / NAME]
-    return [path / NAME for path in sorted(ROOT.iterdir()) if path.is_dir() and not path.is_symlink() and (path / "cgroup.procs").exists()]
+    return [
+        path / NAME
+        for path in sorted(ROOT.iterdir())
+        if path.is_dir() and not path.is_symlink() and (path / "cgroup.procs").exists()
+    ]
 
 
 def tree() -> Path:
@@ -52,6 +57,17 @@ def leaf(program: str) -> Path:
     path = tree() / "programs" / program
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """Stay in a leaf meanwhile: the commands that the caller starts are then found even if it is killed."""
+    origin = _own_cgroup()
+    (leaf(name) / "cgroup.procs").write_text(str(os.getpid()))
+    try:
+        yield
+    finally:
+        (origin / "cgroup.procs").write_text(str(os.getpid()))
 
 
 def members(folder: Path) -> list[int]:
@@ -85,6 +101,13 @@ def remove() -> None:
 
 def leftovers() -> list[Path]:
     return [folder for folder in trees() if folder.exists()]
+
+
+def _own_cgroup() -> Path:
+    """Lines of /proc/self/cgroup are ``id:controllers:path``; v2 has one line without controllers."""
+    lines = (line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines())
+    paths = {controllers: path.lstrip("/") for _, controllers, path in lines}
+    return ROOT / paths[""] if IS_V2 else ROOT / V1_TREE / paths[V1_TREE]
 
 
 def _below(folder: Path, name: str) -> Iterator[Path]:

@@ -2,7 +2,7 @@
 Kill the start of a cluster with SIGKILL at many moments; ``down`` must leave nothing behind each time.
 
 Left behind would be: a process, a mount, a network namespace, a link, a cgroup, a route, a shim's socket, the state
-folder. ``make cluster-check`` runs it; it takes the running cluster down first. Prints a line for each moment.
+folder. ``make cluster-check`` runs it on a second cluster, beside the one that may be up. Prints a line for each moment.
 """
 
 import os
@@ -13,9 +13,12 @@ import time
 from pathlib import Path
 from typing import Final
 
-import netns_cluster
-import teardown
-from commands import say
+os.environ["ONGUARD_CLUSTER"] = "check"
+
+import netns_cluster  # noqa: E402
+import teardown  # noqa: E402
+from commands import say  # noqa: E402
+from places import CACHE, NAME, STATE  # noqa: E402
 
 SCRIPT: Final = Path(__file__).with_name("cluster.py")
 MOMENTS_S: Final = (0.4, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0)
@@ -61,7 +64,9 @@ def took_down(what: str, before: dict[str, list[str]]) -> list[str]:
     took_s = time.monotonic() - started
     problems += teardown.leftovers()
     after = surroundings()
-    problems += [f"{kind}: {sorted(set(after[kind]) ^ set(before[kind]))}" for kind in before if after[kind] != before[kind]]
+    problems += [
+        f"{kind}: {sorted(set(after[kind]) ^ set(before[kind]))}" for kind in before if after[kind] != before[kind]
+    ]
     say(f"  {what}: down in {took_s:.1f} s, {'; '.join(problems) or 'nothing left'}")
     return [f"{what}: {problem}" for problem in problems]
 
@@ -69,30 +74,36 @@ def took_down(what: str, before: dict[str, list[str]]) -> list[str]:
 def surroundings() -> dict[str, list[str]]:
     """What of the machine a cluster could change, seen without the cluster's own bookkeeping."""
     mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    other = CACHE / "cluster"
+    bundles = (other / "containerd" / "state").glob("io.containerd.runtime.v2.task/*/*/address")
+    sockets = {address.read_text().removeprefix("unix://") for address in bundles}
     return {
-        "mounts": sorted(mounts),
+        "mounts": sorted(mount for mount in mounts if other not in Path(mount).parents),
         "links": sorted(os.listdir("/sys/class/net")),
         "namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").is_dir() else [],
-        "routes": sorted(subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()),
-        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/onguard*")),
-        "nftables": subprocess.run(["nft", "list", "tables"], capture_output=True, text=True, check=True).stdout.splitlines(),
-        "shim sockets": sorted(str(path) for path in Path("/run/containerd/s").glob("*")),
+        "routes": sorted(
+            subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
+        ),
+        "cgroups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{NAME}*")),
+        "nftables": subprocess.run(
+            ["nft", "list", "tables"], capture_output=True, text=True, check=True
+        ).stdout.splitlines(),
+        "shim sockets": sorted({str(path) for path in Path("/run/containerd/s").glob("*")} - sockets),
         "programs": sorted(running()),
     }
 
 
 def running() -> list[str]:
-    """Programs of a cluster that are alive, by the file that they execute, whoever started them."""
-    names = {"kubelet", "kube-proxy", "kube-apiserver", "kube-scheduler", "kube-controller-manager", "etcd", "containerd", "pause"}
-    names |= {"containerd-shim-runc-v2", "coredns", "metrics-server"}
+    """Processes that have to do with this cluster, by cgroup or by a path on the command line; the other one's have not."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            executable = (process / "exe").readlink().name
+            belongs = f"/{NAME}/" in (process / "cgroup").read_text() or str(STATE) in (process / "cmdline").read_text()
+            name = (process / "comm").read_text().strip()
         except OSError:
             continue
-        if executable in names:
-            found.append(f"{executable} {process.name}")
+        if belongs:
+            found.append(f"{name} {process.name}")
     return found
 
 

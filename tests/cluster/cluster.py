@@ -19,7 +19,7 @@ import netns_cluster
 import packages
 import teardown
 from commands import CommandError, lock, say
-from places import CACHE
+from places import LOCK
 
 
 def main(arguments: list[str]) -> int:
@@ -42,7 +42,7 @@ def _cluster() -> ModuleType:
 
 def _up(_: argparse.Namespace) -> int:
     started = time.monotonic()
-    with lock(CACHE / "cluster.lock"):
+    with lock(LOCK):
         _cluster().up()
         _load_all(images.built())
     say(f"  cluster is up after {time.monotonic() - started:.1f} s; KUBECONFIG={_cluster().kubeconfig()}")
@@ -51,7 +51,7 @@ def _up(_: argparse.Namespace) -> int:
 
 def _down(_: argparse.Namespace) -> int:
     started = time.monotonic()
-    with lock(CACHE / "cluster.lock"):
+    with lock(LOCK):
         _cluster().down()
     say(f"  cluster is down after {time.monotonic() - started:.1f} s")
     return 0
@@ -80,7 +80,7 @@ def _packages(_: argparse.Namespace) -> int:
 
 def _load(options: argparse.Namespace) -> int:
     """Bring the named images to the cluster; without names the project's, where a cluster is up."""
-    with lock(CACHE / "cluster.lock"):
+    with lock(LOCK):
         if options.words or _cluster().is_up():
             _load_all(options.words or images.built())
     return 0

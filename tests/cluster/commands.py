@@ -20,7 +20,13 @@ def say(text: str) -> None:
 def run(*command: str | Path, stdin: str | None = None, timeout: float = 600, cwd: Path | None = None) -> str:
     """Run to the end and return standard output; raise CommandError with the end of both outputs otherwise."""
     done = subprocess.run(
-        [str(part) for part in command], input=stdin, capture_output=True, text=True, timeout=timeout, cwd=cwd, check=False
+        [str(part) for part in command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        check=False,
     )
     if done.returncode != 0:
         output = (done.stdout + done.stderr).strip()[-3000:]

@@ -32,7 +32,8 @@ def is_ready() -> bool:
     if not authority.exists():
         return False
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(authority)))
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=str(authority))),
     )
     try:
         with opener.open(f"{API_SERVER}/readyz", timeout=2) as answer:

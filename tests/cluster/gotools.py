@@ -70,7 +70,9 @@ def module(name: str) -> Module:
     source = GO_MODULES / name
     version = _version(source / "go.mod", MODULES[name])
     variables = VERSION_VARIABLES.get(name, ())
-    ldflags = " ".join(["-s", "-w", *(f"-X {variable}={version}" for variable in variables), *MORE_LDFLAGS.get(name, ())])
+    ldflags = " ".join(
+        ["-s", "-w", *(f"-X {variable}={version}" for variable in variables), *MORE_LDFLAGS.get(name, ())]
+    )
     inputs = [path for path in sorted(source.iterdir()) if path.suffix in {".mod", ".sum", ".go"}]
     digest = hashlib.sha256(ldflags.encode())
     for path in inputs:
@@ -119,7 +121,17 @@ def _build(each: Module) -> None:
     partial.mkdir(parents=True)
     what = "." if each.name == "pause" else "tool"
     output = partial / each.name if what == "." else partial
-    command = ["go", "build", "-v", "-trimpath", "-ldflags", each.ldflags, "-o", f"{output}{'' if what == '.' else '/'}", what]
+    command = [
+        "go",
+        "build",
+        "-v",
+        "-trimpath",
+        "-ldflags",
+        each.ldflags,
+        "-o",
+        f"{output}{'' if what == '.' else '/'}",
+        what,
+    ]
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
     started = time.monotonic()
     lines: list[str] = []

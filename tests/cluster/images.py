@@ -207,7 +207,17 @@ def _libraries(requirements: str) -> Path:
 
 def _install(target: Path, *what: str) -> None:
     """With pip: it honours the host's index, certificate and proxy settings."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--only-binary=:all:", "--target", target]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--only-binary=:all:",
+        "--target",
+        target,
+    ]
     run(*command, *what, timeout=1800)
 
 

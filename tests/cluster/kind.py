@@ -16,7 +16,19 @@ def up() -> None:
     if KIND_NAME not in run("kind", "get", "clusters").split():
         with step("kind create cluster"):
             config = TREE / "kind-config.yaml"
-            run("kind", "create", "cluster", "--name", KIND_NAME, "--config", config, "--wait", "120s", "--kubeconfig", os.devnull)
+            run(
+                "kind",
+                "create",
+                "cluster",
+                "--name",
+                KIND_NAME,
+                "--config",
+                config,
+                "--wait",
+                "120s",
+                "--kubeconfig",
+                os.devnull,
+            )
     KUBECONFIG.parent.mkdir(parents=True, exist_ok=True)
     KUBECONFIG.write_text(run("kind", "get", "kubeconfig", "--name", KIND_NAME))
     KUBECONFIG.chmod(0o600)

@@ -20,6 +20,8 @@ from places import HERE, KUBECONFIG, STATE
 
 STAMP: Final = STATE / "made-by"
 LOADED: Final = STATE / "loaded"
+COMMANDS: Final = "commands"
+"""The leaf of what `up` itself runs."""
 ALL_PROGRAMS: Final = (
     "etcd",
     "kube-apiserver",
@@ -37,8 +39,13 @@ def up() -> None:
     _start_over_if_made_by_other_code(tools)
     with step("images of the cluster"):
         images = addons.build_images(tools)
-    with step("network namespace, cgroups, certificates"):
-        cgroups.ensure()
+    cgroups.ensure()
+    with cgroups.inside(COMMANDS):
+        _up(tools, images)
+
+
+def _up(tools: Path, images: list[str]) -> None:
+    with step("network namespace and certificates"):
         network.ensure()
         STATE.mkdir(parents=True, exist_ok=True)
         STAMP.write_text(_stamp(tools))
@@ -68,7 +75,9 @@ def load(image: str) -> None:
     if stamp.exists() and stamp.read_text() == identity:
         return
     programs.require("containerd")
-    node.import_image(builder.archive(image))
+    archive = builder.archive(image)
+    with cgroups.inside(COMMANDS):
+        node.import_image(archive)
     stamp.parent.mkdir(exist_ok=True)
     stamp.write_text(identity)
 

@@ -146,7 +146,8 @@ def _kubelet() -> dict[str, Any]:
         "failSwapOn": False,
         # A developer's disk is often nearly full; the default of 10-15 % would evict everything.
         "evictionHard": {
-            signal: "1%" for signal in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")
+            signal: "1%"
+            for signal in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")
         },
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,

@@ -49,7 +49,16 @@ def ensure() -> None:
         raise CommandError(f"missing packages; run as root: {command}")
     with step(f"apt: {' '.join(absent)}"), _services_stay_down():
         run("apt-get", "update", "-q")
-        run("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", "--no-install-recommends", *absent)
+        run(
+            "env",
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "install",
+            "-y",
+            "-q",
+            "--no-install-recommends",
+            *absent,
+        )
     if missing():
         raise CommandError(f"still missing after the installation: {' '.join(missing())}")
 

@@ -14,32 +14,40 @@ TREE: Final = HERE.parents[1]
 GO_MODULES: Final = HERE / "go"
 
 CACHE: Final = (
-    Path(os.environ.get("ONGUARD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onguard")
+    Path(
+        os.environ.get("ONGUARD_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onguard"
+    )
 ).resolve()
 TOOLS: Final = CACHE / "tools"
 IMAGES: Final = CACHE / "images"
 BUILDAH: Final = CACHE / "buildah"
-STATE: Final = CACHE / "cluster"
-LOGS: Final = CACHE / "logs"
+
+CHECK: Final = os.environ.get("ONGUARD_CLUSTER") == "check"
+"""A second cluster beside the first, with names and addresses of its own: `make cluster-check` kills it many times."""
+_SUFFIX: Final = "-check" if CHECK else ""
+_INDEX: Final = 1 if CHECK else 0
+STATE: Final = CACHE / f"cluster{_SUFFIX}"
+LOCK: Final = CACHE / f"cluster{_SUFFIX}.lock"
+LOGS: Final = CACHE / f"logs{_SUFFIX}"
 KUBECONFIG: Final = STATE / "kubeconfig"
 CONTAINERD_SOCKET: Final = STATE / "run" / "containerd.sock"
 CNI_CACHE: Final = Path("/var/lib/cni/results")
 """libcni's cache; containerd gives no way to move it."""
 
-NAME: Final = "onguard"
+NAME: Final = f"onguard{_SUFFIX}"
 """Of the network namespace, the cgroup, the node and the kubeconfig's context."""
 KIND_NAME: Final = "onguard"
 NETNS: Final = Path("/run/netns") / NAME
-LINK: Final = "onguard0"
+LINK: Final = f"onguard{_INDEX}"
 """The host's end of the veth pair."""
 LINK_NODE: Final = "node0"
-HOST_ADDRESS: Final = "10.243.0.1"
-NODE_ADDRESS: Final = "10.243.0.2"
-POD_CIDR: Final = "10.244.0.0/16"
-NODE_POD_CIDR: Final = "10.244.0.0/24"
-SERVICE_CIDR: Final = "10.96.0.0/12"
-API_SERVICE_ADDRESS: Final = "10.96.0.1"
-DNS_ADDRESS: Final = "10.96.0.10"
+HOST_ADDRESS: Final = f"10.243.{_INDEX}.1"
+NODE_ADDRESS: Final = f"10.243.{_INDEX}.2"
+POD_CIDR: Final = f"10.{244 + _INDEX}.0.0/16"
+NODE_POD_CIDR: Final = f"10.{244 + _INDEX}.0.0/24"
+SERVICE_CIDR: Final = f"10.{96 + 16 * _INDEX}.0.0/12"
+API_SERVICE_ADDRESS: Final = f"10.{96 + 16 * _INDEX}.0.1"
+DNS_ADDRESS: Final = f"10.{96 + 16 * _INDEX}.0.10"
 DNS_DOMAIN: Final = "cluster.local"
 API_SERVER: Final = f"https://{NODE_ADDRESS}:6443"
 ETCD: Final = "http://127.0.0.1:2379"

@@ -29,9 +29,17 @@ def ensure(name: str, command: list[str | Path]) -> bool:
     arguments = ["sh", "-c", script, "sh", *INSIDE, *(str(part) for part in command)]
     with log(name).open("ab") as output:
         process = subprocess.Popen(
-            arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", env=_environment()
+            arguments,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+            env=_environment(),
         )
-    wait_until(f"{name} in its cgroup", lambda: is_running(name) or process.poll() is not None, timeout_s=10, every_s=0.01)
+    wait_until(
+        f"{name} in its cgroup", lambda: is_running(name) or process.poll() is not None, timeout_s=10, every_s=0.01
+    )
     return True
 
 
@@ -47,4 +55,7 @@ def require(name: str) -> None:
 
 def _environment() -> dict[str, str]:
     """No proxies, no credentials of the caller: the cluster talks to itself only."""
-    return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": os.environ.get("HOME", "/root")}
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": os.environ.get("HOME", "/root"),
+    }

@@ -57,18 +57,41 @@ UNUSED: Final = (
     "usr/lib/python3.11/config-*",
     *(
         f"usr/lib/{PYTHON}/{name}"
-        for name in ("idlelib", "lib2to3", "tkinter", "turtledemo", "ensurepip", "pydoc_data", "sqlite3", "curses", "dbm", "test")
+        for name in (
+            "idlelib",
+            "lib2to3",
+            "tkinter",
+            "turtledemo",
+            "ensurepip",
+            "pydoc_data",
+            "sqlite3",
+            "curses",
+            "dbm",
+            "test",
+        )
     ),
     *(
         f"usr/lib/{PYTHON}/lib-dynload/{name}.*"
-        for name in ("_sqlite3", "_curses", "_curses_panel", "_dbm", "nis", "readline", "_crypt", "_codecs_*", "_testcapi")
+        for name in (
+            "_sqlite3",
+            "_curses",
+            "_curses_panel",
+            "_dbm",
+            "nis",
+            "readline",
+            "_crypt",
+            "_codecs_*",
+            "_testcapi",
+        )
     ),
     "etc/*",
     "var/*",
     "sbin/*",
 )
 USERS: Final = "root:x:0:0:root:/:/nonexistent\nonguard:x:65532:65532:onguard:/:/nonexistent\n"
-NEEDED: Final = "asyncio, bz2, ctypes, hashlib, http.client, json, lzma, mmap, multiprocessing, socket, ssl, uuid, zlib, zoneinfo"
+NEEDED: Final = (
+    "asyncio, bz2, ctypes, hashlib, http.client, json, lzma, mmap, multiprocessing, socket, ssl, uuid, zlib, zoneinfo"
+)
 
 
 def ensure_image() -> str:
@@ -83,7 +106,9 @@ def ensure_image() -> str:
             shutil.rmtree(context, ignore_errors=True)
             _fill(context / "rootfs", context / "debs")
             shutil.rmtree(context / "debs")
-            (context / "Dockerfile").write_text('FROM scratch\nCOPY rootfs/ /\nENV PATH=/usr/bin LANG=C.UTF-8\nCMD ["python3"]\n')
+            (context / "Dockerfile").write_text(
+                'FROM scratch\nCOPY rootfs/ /\nENV PATH=/usr/bin LANG=C.UTF-8\nCMD ["python3"]\n'
+            )
             builder.build(BASE_IMAGE, context)
             shutil.rmtree(context)
         for old in IMAGES.glob("base-*"):
@@ -103,7 +128,9 @@ def _fill(root: Path, debs: Path) -> None:
         # dpkg-deb -x would replace the links of the merged /usr by folders.
         with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", deb], stdout=subprocess.PIPE) as archive:
             subprocess.run(
-                ["tar", "-x", "-C", root, "--keep-directory-symlink", "--no-same-owner"], stdin=archive.stdout, check=True
+                ["tar", "-x", "-C", root, "--keep-directory-symlink", "--no-same-owner"],
+                stdin=archive.stdout,
+                check=True,
             )
     _strip(root)
     _configure(root)

@@ -25,6 +25,7 @@ CONTAINER_LOG_LINKS: Final = Path("/var/log/containers")
 
 def down() -> None:
     with step("stop the programs"):
+        cgroups.stop(_programs() / "commands", grace_s=0)
         for name in CLIENTS:
             cgroups.stop(_programs() / name, grace_s=2)
         cgroups.stop(cgroups.tree() / "kubepods", grace_s=0)
@@ -45,7 +46,6 @@ def down() -> None:
 def leftovers() -> list[str]:
     """Whatever of the cluster is still there, one line each; empty after a good ``down``."""
     found = [f"process {pid} in {cgroups.tree()}" for pid in cgroups.members(cgroups.tree())]
-    found += [f"process {pid} with a file below {STATE}" for pid in _processes_of_state()]
     found += [f"mount {mount}" for mount in _mounts()]
     found += [f"cgroup {folder}" for folder in cgroups.leftovers()]
     found += [f"network namespace {NETNS}"] if NETNS.exists() else []
@@ -74,19 +74,6 @@ def _unmount_all() -> None:
             subprocess.run(["umount", "--lazy", str(mount)], capture_output=True, check=False)
         time.sleep(0.05)
     raise CommandError(f"cannot unmount: {', '.join(str(mount) for mount in _mounts())}")
-
-
-def _processes_of_state() -> list[int]:
-    """Processes whose command line names the state folder as an argument's path; the caller is not one of them."""
-    pids = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if any(word.removeprefix("--").partition("=")[2].startswith(f"{STATE}/") or word.startswith(f"{STATE}/") for word in words):
-            pids.append(int(process.name))
-    return pids
 
 
 def _shim_sockets() -> list[Path]:

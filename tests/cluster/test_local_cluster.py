@@ -52,7 +52,12 @@ http.server.ThreadingHTTPServer(("0.0.0.0", {port}), Handler).serve_forever()
 
 
 def container(name: str, command: list[str], **fields: Any) -> Object:
-    security = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "runAsNonRoot": True, "runAsUser": 1000}
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+    }
     return {
         "name": name,
         "image": IMAGE,
@@ -107,7 +112,10 @@ def test_a_named_port_of_a_service_leads_to_the_native_sidecar(kube: Kube) -> No
     model = container("model", answering(8080, "model"), ports=[{"name": "og-8080", "containerPort": 8080}])
     ports = [{"name": "http", "port": 80, "targetPort": "http"}]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "guarded", "namespace": SPACE}}
-    kube.apply(pod("guarded", model, initContainers=[sidecar]), {**service, "spec": {"selector": {"app": "guarded"}, "ports": ports}})
+    kube.apply(
+        pod("guarded", model, initContainers=[sidecar]),
+        {**service, "spec": {"selector": {"app": "guarded"}, "ports": ports}},
+    )
     wait_phase(kube, "guarded", "Running")
     found = kube.get("service", "guarded", SPACE)
     assert found is not None
