@@ -35,6 +35,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     at: float
     current: str
     """Revision that the target's template has."""
+    began: float
+    """When it became that."""
     pods: tuple[PodFrame, ...] = ()
 
 

@@ -5,8 +5,10 @@ from typing import Annotated
 import typer
 
 import onguard
+from onguard.cli.backtesting import backtest
 from onguard.cli.checking import check
 from onguard.cli.profiling import profile
+from onguard.cli.simulating import simulate
 
 app = typer.Typer(
     name="onguard",
@@ -15,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (profile, check):
+for command in (profile, check, simulate, backtest):
     app.command()(command)
 
 

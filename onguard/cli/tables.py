@@ -5,7 +5,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def _read_lines(path: Path) -> "pa.Table":
 
     if path.suffix == ".gz":
         with gzip.open(path) as stream:
-            return json.read_json(stream)
+            return json.read_json(cast(IO[bytes], stream))
     return json.read_json(path)
 
 
