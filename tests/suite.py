@@ -86,9 +86,8 @@ def finish(step: Step) -> bool:
             break
         except subprocess.TimeoutExpired:
             say(f"  {step.name}, {time.monotonic() - step.started:.0f} s: {step.last_line()}")
-    say(
-        f"{step.name}: {'ok' if code == 0 else f'exit {code}'}, {time.monotonic() - step.started:.0f} s: {step.last_line()}"
-    )
+    outcome = "ok" if code == 0 else f"exit {code}"
+    say(f"{step.name}: {outcome}, {time.monotonic() - step.started:.0f} s: {step.last_line()}")
     if code != 0:
         print("\n".join(tail(step.log, TAIL_LINES)), flush=True)
     return code == 0

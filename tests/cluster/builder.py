@@ -23,7 +23,7 @@ def has_docker() -> bool:
 
 
 def build(name: str, context: Path, *, file: Path | None = None, arguments: Mapping[str, str] | None = None) -> str:
-    """Build ``name`` from the context; return the image's id. Unchanged input gives the same id from the layer cache."""
+    """Build ``name`` from the context; return the image's id. Unchanged input gives the same id."""
     options = [f"--build-arg={key}={value}" for key, value in (arguments or {}).items()]
     dockerfile = file or context / "Dockerfile"
     if has_docker():

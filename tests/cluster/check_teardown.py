@@ -2,7 +2,8 @@
 Kill the start of a cluster with SIGKILL at many moments; ``down`` must leave nothing behind each time.
 
 Left behind would be: a process, a mount, a network namespace, a link, a cgroup, a route, a shim's socket, the state
-folder. ``make cluster-check`` runs it on a second cluster, beside the one that may be up. Prints a line for each moment.
+folder. ``make cluster-check`` runs it on a second cluster, beside the one that may be up.
+Prints a line for each moment.
 """
 
 import os
@@ -15,10 +16,10 @@ from typing import Final
 
 os.environ["ONGUARD_CLUSTER"] = "check"
 
-import netns_cluster  # noqa: E402
-import teardown  # noqa: E402
-from commands import say  # noqa: E402
-from places import CACHE, NAME, STATE  # noqa: E402
+import netns_cluster
+import teardown
+from commands import say
+from places import CACHE, NAME, STATE
 
 SCRIPT: Final = Path(__file__).with_name("cluster.py")
 MOMENTS_S: Final = (0.4, 2.0, 3.0, 4.0, 5.0, 6.5, 8.0, 10.0, 13.0)
@@ -79,8 +80,8 @@ def surroundings() -> dict[str, list[str]]:
     sockets = {address.read_text().removeprefix("unix://") for address in bundles}
     return {
         "mounts": sorted(mount for mount in mounts if other not in Path(mount).parents),
-        "links": sorted(os.listdir("/sys/class/net")),
-        "namespaces": sorted(os.listdir("/run/netns")) if Path("/run/netns").is_dir() else [],
+        "links": names_in(Path("/sys/class/net")),
+        "namespaces": names_in(Path("/run/netns")),
         "routes": sorted(
             subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
         ),
@@ -93,8 +94,12 @@ def surroundings() -> dict[str, list[str]]:
     }
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
 def running() -> list[str]:
-    """Processes that have to do with this cluster, by cgroup or by a path on the command line; the other one's have not."""
+    """Processes that have to do with this cluster and not the other: by cgroup or by a path on the command line."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -15,6 +15,12 @@ from places import API_SERVER, ETCD, NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, STATE
 READY_TIMEOUT_S: Final = 90.0
 
 
+def configuration(tools: Path) -> str:
+    """All that the control plane is told, as one text."""
+    commands = (_etcd(tools), _api_server(tools), _controller_manager(tools), _scheduler(tools))
+    return "\n".join(" ".join(str(word) for word in command) for command in commands)
+
+
 def ensure(tools: Path) -> None:
     """Start what does not run, and wait until the API server is ready."""
     programs.ensure("etcd", _etcd(tools))

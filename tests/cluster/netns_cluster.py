@@ -16,7 +16,7 @@ import packages
 import programs
 import teardown
 from commands import CommandError, say, step
-from places import HERE, KUBECONFIG, STATE
+from places import KUBECONFIG, STATE
 
 STAMP: Final = STATE / "made-by"
 LOADED: Final = STATE / "loaded"
@@ -101,11 +101,14 @@ def kubeconfig() -> Path:
 
 
 def _stamp(tools: Path) -> str:
-    """Changes with the programs and with this code: a running cluster of another version is not reused."""
-    digest = hashlib.sha256(str(tools).encode())
-    for name in ("places", "certificates", "control_plane", "node", "network", "cgroups", "programs"):
-        digest.update((HERE / f"{name}.py").read_bytes())
-    return digest.hexdigest()
+    """Changes with the programs and with what they are told: a cluster that runs otherwise is not reused."""
+    told = (
+        control_plane.configuration(tools),
+        node.configuration(),
+        *certificates.CLIENTS,
+        *certificates.API_SERVER_NAMES,
+    )
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _start_over_if_made_by_other_code(tools: Path) -> None:

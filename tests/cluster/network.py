@@ -28,7 +28,7 @@ def ensure() -> None:
     run(*INSIDE, "ip", "address", "replace", f"{NODE_ADDRESS}/{PREFIX}", "dev", LINK_NODE)
     run(*INSIDE, "ip", "link", "set", LINK_NODE, "up")
     run(*INSIDE, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
-    # A packet of the node's own is routed before kube-proxy rewrites its target: without any route it would never leave.
+    # A packet of the node's own is routed before kube-proxy rewrites its target: without a route it would never leave.
     run(*INSIDE, "ip", "route", "replace", SERVICE_CIDR, "dev", "lo", "src", NODE_ADDRESS)
     for cidr in (POD_CIDR, SERVICE_CIDR):
         run("ip", "route", "replace", cidr, "via", NODE_ADDRESS, "dev", LINK)

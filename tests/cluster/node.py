@@ -25,6 +25,11 @@ CNI_BIN: Final = "/usr/lib/cni"
 CTR: Final = ("ctr", "--address", str(CONTAINERD_SOCKET), "--namespace", "k8s.io")
 
 
+def configuration() -> str:
+    """All that the node is told, as one text."""
+    return "\n".join([_containerd(), *(json.dumps(part) for part in (_cni(), _kubelet(), _proxy()))])
+
+
 def ensure_containerd() -> None:
     """Start containerd and wait until it answers; images can be imported from then on."""
     for folder in ("run", "config/cni", "containerd/root", "containerd/state"):
@@ -85,7 +90,8 @@ def _containerd() -> str:
     return f"""version = 2
 root = "{state / "root"}"
 state = "{state / "state"}"
-disabled_plugins = ["io.containerd.grpc.v1.btrfs", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.aufs",
+disabled_plugins = ["io.containerd.grpc.v1.btrfs", "io.containerd.snapshotter.v1.zfs",
+  "io.containerd.snapshotter.v1.aufs",
   "io.containerd.snapshotter.v1.devmapper", "io.containerd.internal.v1.opt", "io.containerd.internal.v1.tracing"]
 [grpc]
   address = "{CONTAINERD_SOCKET}"
@@ -145,10 +151,9 @@ def _kubelet() -> dict[str, Any]:
         "resolvConf": str(CONFIG / "resolv.conf"),
         "failSwapOn": False,
         # A developer's disk is often nearly full; the default of 10-15 % would evict everything.
-        "evictionHard": {
-            signal: "1%"
-            for signal in ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available")
-        },
+        "evictionHard": dict.fromkeys(
+            ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "1%"
+        ),
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "podLogsDir": str(STATE / "pod-logs"),

@@ -93,10 +93,13 @@ NEEDED: Final = (
     "asyncio, bz2, ctypes, hashlib, http.client, json, lzma, mmap, multiprocessing, socket, ssl, uuid, zlib, zoneinfo"
 )
 
+RULES: Final = 1
+"""Count up when the files are to be treated in another way: it makes the base image anew."""
+
 
 def ensure_image() -> str:
     """Build the base image unless one of this very description exists."""
-    digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    digest = hashlib.sha256(repr((SUITE, PACKAGES, UNUSED, USERS, RULES)).encode()).hexdigest()[:12]
     stamp = IMAGES / f"base-{digest}"
     with lock(CACHE / "base.lock"):
         if stamp.exists() and builder.exists(BASE_IMAGE):
@@ -161,7 +164,7 @@ def _download(debs: Path) -> None:
 
 
 def _sources() -> str:
-    """The machine's own mirrors where it runs the same suite; Debian's otherwise. Comments in the file are no mirrors."""
+    """The machine's own mirrors where it runs the same suite, Debian's otherwise. Mirrors in comments do not count."""
     found: list[str] = []
     for file in sorted(Path("/etc/apt/sources.list.d").glob("*.sources")):
         for stanza in file.read_text().split("\n\n"):

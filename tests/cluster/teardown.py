@@ -59,10 +59,10 @@ def _programs() -> Path:
 
 
 def _mounts() -> list[Path]:
-    """Mounts at or below the state folder, deepest and latest first."""
+    """Mounts at or below the state folder, deepest first."""
     points = [line.split()[1].replace("\\040", " ") for line in Path("/proc/self/mounts").read_text().splitlines()]
     ours = [Path(point) for point in points if Path(point) == STATE or STATE in Path(point).parents]
-    return sorted(reversed(ours), key=lambda path: len(path.parts), reverse=True)
+    return sorted(ours, key=lambda path: len(path.parts), reverse=True)
 
 
 def _unmount_all() -> None:

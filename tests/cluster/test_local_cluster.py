@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
-
-from tests.stage.kube import CLUSTER, Kube, Object, cluster_up, our_cluster, wait_for
+from tests.stage.kube import CLUSTER, Kube, Object, StageError, cluster_up, our_cluster, wait_for
 
 SPACE: Final = "cluster-check"
 IMAGE: Final = "localhost/onguard-base:dev"
@@ -43,7 +42,10 @@ def answering(port: int, word: str) -> list[str]:
 import http.server, signal
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200); self.send_header("Content-Length", "{len(word)}"); self.end_headers(); self.wfile.write(b"{word}")
+        self.send_response(200)
+        self.send_header("Content-Length", "{len(word)}")
+        self.end_headers()
+        self.wfile.write(b"{word}")
     def log_message(self, *a): pass
 signal.signal(signal.SIGTERM, lambda *a: exit(0))
 http.server.ThreadingHTTPServer(("0.0.0.0", {port}), Handler).serve_forever()
@@ -102,7 +104,7 @@ def test_the_node_is_ready_and_new_enough(kube: Kube) -> None:
 def test_a_restricted_namespace_refuses_a_pod_without_a_security_context(kube: Kube) -> None:
     naked = container("main", ["python3"])
     del naked["securityContext"]
-    with pytest.raises(Exception, match="violates PodSecurity"):
+    with pytest.raises(StageError, match="violates PodSecurity"):
         kube.apply(pod("naked", naked))
 
 
@@ -124,7 +126,8 @@ def test_a_named_port_of_a_service_leads_to_the_native_sidecar(kube: Kube) -> No
 
 
 def test_a_pod_finds_a_service_by_name(kube: Kube) -> None:
-    code = "import urllib.request as u; print(u.urlopen('http://guarded.cluster-check.svc.cluster.local/', timeout=5).read())"
+    address = f"http://guarded.{SPACE}.svc.cluster.local/"
+    code = f"import urllib.request as u; print(u.urlopen('{address}', timeout=5).read())"
     kube.apply(pod("client", container("main", ["python3", "-c", code]), restartPolicy="OnFailure"))
     wait_phase(kube, "client", "Succeeded")
     assert "sidecar" in kube.kubectl("logs", "-n", SPACE, "client")
@@ -156,7 +159,7 @@ def test_the_metrics_api_knows_each_container(kube: Kube) -> None:
     def look() -> set[str] | None:
         try:
             answer = json.loads(kube.kubectl("get", "--raw", path))
-        except Exception:
+        except StageError:
             return None  # the first scrape comes some 20 s after the pod
         return {one["name"] for one in answer["containers"] if one["usage"]["memory"] != "0"}
 
