@@ -32,7 +32,7 @@ contract: $(VENV_STAMP) ## chart, CRDs, dashboards and names agree; needs helm a
 
 e2e: $(VENV_STAMP) cluster images ## the local cluster itself, then OnGuard on it
 	$(PYTEST) -v --junitxml=artifacts/cluster.xml tests/cluster
-	$(PYTEST) -v -n 5 --dist loadgroup -m "not alone" --junitxml=artifacts/e2e.xml tests/e2e
+	$(PYTEST) -v -n 5 --dist loadfile --no-loadscope-reorder -m "not alone" --junitxml=artifacts/e2e.xml tests/e2e
 	$(PYTEST) -v -m alone --junitxml=artifacts/e2e-alone.xml tests/e2e
 
 bench: $(VENV_STAMP) ## what the wire costs and what the statistics hold; minutes

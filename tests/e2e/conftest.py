@@ -22,10 +22,6 @@ from tests.stage.shop import Shop
 
 ARTIFACTS: Final = ROOT / "artifacts"
 LOG_TAIL: Final = "--tail=400"
-SHARED: Final = frozenset(
-    {"test_injection_e2e", "test_nothing_happens_e2e", "test_prometheus_e2e", "test_validation_e2e"}
-)
-"""Files whose tests share a model."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -33,14 +29,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Everything here needs the cluster and minutes.
 
-    Tests wait far more than they work, so several run at a time, each in its own namespace (``-n 5 --dist loadgroup``);
-    those of a file that share a model stay together. What disturbs OnGuard itself is marked ``alone``.
+    Tests wait far more than they work, so several files run at a time (``-n 5 --dist loadfile``), each test in its own
+    namespace; those of one file may share a model. What disturbs OnGuard itself is marked ``alone``.
     """
     for item in items:
         item.add_marker(pytest.mark.e2e)
         item.add_marker(pytest.mark.timeout(900))
-        if item.path.stem in SHARED:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     # First the one that takes longest, last the one that takes OnGuard away.
     items.sort(key=lambda item: ("ten_minutes" not in item.name, "test_uninstall" in item.nodeid))
 

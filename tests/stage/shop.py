@@ -13,6 +13,8 @@ from tests.stage import objects
 from tests.stage.kube import Kube, Object, StageError, wait_for
 
 NAME: Final = "churn"
+QUICK_RELEASE: Final = {"watch": "10m", "bake": {"for": "30s", "requests": 200}}
+"""A release bakes in half a minute, so that a test need not wait for an hour."""
 
 
 class Shop:
@@ -96,6 +98,11 @@ class Shop:
     def jobs(self) -> Sequence[Object]:
         """Retraining Jobs that OnGuard started."""
         return self.kube.list("jobs", self.space, f"{contract.LABEL_MODEL_DEPLOYMENT}={NAME}")
+
+    def standings(self) -> dict[str, str]:
+        """State of each revision that the status names."""
+        revisions = self.model_deployment().get("status", {}).get("revisions", ())
+        return {entry["revision"]: entry.get("state", "") for entry in revisions}
 
     def versions(self) -> set[tuple[str, str]]:
         """(VERSION, BUG) of the Deployment's pods that are Ready."""
