@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+
 from tests.stage.kube import CLUSTER, Kube, Object, StageError, cluster_up, our_cluster, wait_for
 
 SPACE: Final = "cluster-check"
