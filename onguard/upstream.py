@@ -1,12 +1,15 @@
 """
 Faults of the data's way to the model that look like drift, named from counters.
 
-A stuck value, a flood of one default and exchanged columns stay inside the reference's range, so that no objective of
-data quality sees them, and drift alone would call them a new population and retrain on them. What gives them away:
+A stuck value, a flood of one default, another unit and exchanged columns may stay inside the reference's range, so that
+no objective of data quality sees them, and drift alone would call them a new population and retrain on them. What gives
+them away:
 
 * stuck: a row equals the row before far more often than in the reference;
 * default: one value (0, -1, 999, ... or one that the reference repeats) has gained share, and without its rows the
   distribution is that of the reference;
+* scaled: the exponent histogram is the reference's moved along by at least an octave, since a factor moves each value
+  by the same number of cells, one more or less for rounding;
 * exchanged: the exponent histograms and the correlations are the reference's with two columns swapped or all rotated.
 
 They explain an alarm that is there already; by themselves they raise none. Where marginals and correlations of the
@@ -15,7 +18,7 @@ exchanged columns agree, the exchange is not identifiable and nothing is said.
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -24,7 +27,7 @@ import numpy.typing as npt
 
 from onguard import binning
 from onguard.counts import SUM_SCALE, Counts
-from onguard.profile import CLIP_SD, EXPONENT_CELLS, MAX_ATOMS, SENTINELS, Feature, Numeric, Profile
+from onguard.profile import CLIP_SD, EXPONENT_CELLS, EXPONENT_LIMIT, MAX_ATOMS, SENTINELS, Feature, Group, Profile
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -36,6 +39,10 @@ STUCK_GAIN: Final = 0.3
 DEFAULT_GAIN: Final = 0.05
 REST_WITHIN: Final = 0.03
 """Largest CDF shift of the other values that still counts as none, beyond sampling."""
+SCALE_CELLS: Final = 2
+"""A unit changes by a factor of at least 2: a population that doubles is no population of the reference."""
+SCALE_GAIN: Final = 0.2
+"""CDF shift over the exponent cells from which another unit is looked for."""
 EXCHANGE_GAIN: Final = 0.1
 """An exchange must be nearer to the reference than no exchange by this much, mean distance of the columns in it."""
 _Z: Final = 3.0
@@ -43,11 +50,15 @@ _SLACK: Final = 0.05
 _LEAST_VARIANCE: Final = 1e-4
 
 
+Look = Callable[[Profile, Counts, int], "Upstream | None"]
+
+
 class Kind(StrEnum):
     """What happened on the way."""
 
     STUCK = "stuck"
     DEFAULT = "default"
+    SCALED = "scaled"
     EXCHANGED = "exchanged"
 
 
@@ -70,23 +81,27 @@ def explain(profile: Profile, counts: Counts) -> tuple[Upstream, ...]:
     """
     if counts.rows < LEAST_ROWS:
         return ()
-    single = [found for i in range(len(profile.features)) if (found := _of_feature(profile, counts, i)) is not None]
-    taken = {name for found in single for name in found.features}
-    exchanged = _exchange(_Columns.of(profile, counts), taken)
-    return (*single, *([exchanged] if exchanged else []))
+    found = [*_singly(profile, counts, _frozen, taken=set())]
+    exchanged = _exchange(_Columns.of(profile, counts), {name for fault in found for name in fault.features})
+    found += [exchanged] if exchanged else []
+    # A column of another scale in this one's place looks like another unit: exchanges are tried first.
+    found += _singly(profile, counts, _scaled, taken={name for fault in found for name in fault.features})
+    return tuple(found)
 
 
-def _of_feature(profile: Profile, counts: Counts, at: int) -> Upstream | None:
-    feature = profile.features[at]
-    if feature.numeric is None or feature not in profile.inputs:
-        return None
-    live = counts.bins[profile.layout.block(at)]
+def _singly(profile: Profile, counts: Counts, look: Look, *, taken: set[str]) -> Iterator[Upstream]:
+    for at, feature in enumerate(profile.features):
+        live = counts.bins[profile.layout.block(at)]
+        present = int(live[: feature.value_bins].sum() + live[feature.value_bins + 2 :].sum())
+        is_judged = feature.numeric is not None and feature.group is Group.INPUT and feature.name not in taken
+        if is_judged and present >= LEAST_ROWS and (fault := look(profile, counts, at)) is not None:
+            yield fault
+
+
+def _frozen(profile: Profile, counts: Counts, at: int) -> Upstream | None:
+    feature, live = profile.features[at], counts.bins[profile.layout.block(at)]
     present = int(live[: feature.value_bins].sum() + live[feature.value_bins + 2 :].sum())
-    if present < LEAST_ROWS:
-        return None
-    return _stuck(profile, feature, int(counts.repeats[at]) / present) or _default(
-        feature, feature.numeric, live, counts.atoms[at]
-    )
+    return _stuck(profile, feature, int(counts.repeats[at]) / present) or _default(feature, live, counts.atoms[at])
 
 
 def _stuck(profile: Profile, feature: Feature, repeats: float) -> Upstream | None:
@@ -97,7 +112,9 @@ def _stuck(profile: Profile, feature: Feature, repeats: float) -> Upstream | Non
     return Upstream(kind=Kind.STUCK, features=(feature.name,), text=text)
 
 
-def _default(feature: Feature, numeric: Numeric, live: Ints, atoms: Ints) -> Upstream | None:
+def _default(feature: Feature, live: Ints, atoms: Ints) -> Upstream | None:
+    if (numeric := feature.numeric) is None:
+        return None
     reference, own = np.array(feature.counts, np.int64), numeric.atoms[:MAX_ATOMS]
     values = np.array([*own, *SENTINELS])
     seen = np.concatenate([atoms[: len(own)], atoms[MAX_ATOMS:]])
@@ -131,6 +148,50 @@ def _same_rest(live: Floats, reference: Floats) -> bool:
         return False
     gap = float(np.abs(np.cumsum(live) / n - np.cumsum(reference) / max(total, 1.0)).max())
     return gap <= REST_WITHIN + 1.63 * math.sqrt(1.0 / n + 1.0 / max(total, 1.0))
+
+
+def _scaled(profile: Profile, counts: Counts, at: int) -> Upstream | None:
+    feature, exponents = profile.features[at], counts.exponents[at]
+    reference = np.zeros(EXPONENT_CELLS)
+    for cell, rows in feature.numeric.exponents if feature.numeric else ():
+        reference[cell] = rows
+    n, total = float(exponents.sum()), float(reference.sum())
+    if n < LEAST_ROWS or not total:
+        return None
+    live, before = _magnitudes(exponents / n), _magnitudes(reference / total)
+    if float(np.abs(live - before).max()) < SCALE_GAIN:
+        return None
+    within = REST_WITHIN + 1.63 * math.sqrt(1.0 / n + 1.0 / total)
+    shifts = (*range(SCALE_CELLS, EXPONENT_LIMIT), *range(-SCALE_CELLS - 1, -EXPONENT_LIMIT, -1))
+    misses = [_outside(live, before, shift) for shift in shifts]
+    best = int(np.argmin(misses))
+    if misses[best] > within:
+        return None
+    factor = 2.0 ** ((shifts[best] + 0.5) / 2.0)
+    text = f"{feature.name} has the reference's distribution times about {factor:.2g}: another unit"
+    return Upstream(kind=Kind.SCALED, features=(feature.name,), text=text)
+
+
+def _magnitudes(shares: Floats) -> Floats:
+    """(2, cells) running shares of negative and of positive values, from the smallest magnitude up; zero is first."""
+    zero = 2 * EXPONENT_LIMIT
+    sides = np.stack([shares[zero::-1], shares[zero:]])
+    running: Floats = np.cumsum(sides, axis=1)
+    return running
+
+
+def _outside(live: Floats, before: Floats, shift: int) -> float:
+    """How far ``live`` leaves the band that a factor of ``shift`` to ``shift + 1`` cells allows."""
+    slower, faster = _moved(before, shift), _moved(before, shift + 1)
+    return float(np.maximum(live - slower, faster - live).max())
+
+
+def _moved(running: Floats, by: int) -> Floats:
+    """Running shares after every value but zero went ``by`` cells up; the last cell takes what goes beyond."""
+    cells = np.clip(np.arange(running.shape[1]) - by, 0, running.shape[1] - 1)
+    moved = running[:, cells]
+    moved[:, 0], moved[:, -1] = running[:, 0], running[:, -1]
+    return moved
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

@@ -139,6 +139,7 @@ def _cells(stream: Stream, size: Size, thresholds: dict[str, float]) -> list[dic
         paths = peer.paths(samples, kind=stream.kind, first=CHANGE, threshold=thresholds[peer.name])
         found[peer.name] = _split(delays.first_crossings(paths, thresholds[peer.name], CHANGE), size.runs)
     for streaming in (s for s in peers.STREAMING if s.name in thresholds):
+        say(f"delay: {streaming.name} on {len(samples)} changes of {stream.name}")
         setting = thresholds[streaming.name]
         runs = streaming.alarms(samples, first=CHANGE, settings=[setting])[setting]
         firsts = [next((step - CHANGE + 1 for step in run if step >= CHANGE), None) for run in runs]
@@ -166,9 +167,19 @@ def _split(values: Sequence[int | None], size: int) -> list[list[int | None]]:
 def cells_of(found: dict[str, Any], key: str) -> list[delays.Cell]:
     """Cells for the comparison; ``key`` is ``ours`` (tuned as the peers are) or ``ours_at_budget``."""
     return [
-        delays.Cell(name=f"{c['stream']}: {c['change']}", shift=c["shift"], ours=c[key], peers=c["peers"])
+        delays.Cell(
+            name=f"{c['stream']}: {c['change']}",
+            shift=c["shift"],
+            ours=c[key],
+            peers={n: d for n, d in c["peers"].items() if n in tunable(found["calibrations"][c["stream"]])},
+        )
         for c in found["cells"]
     ]
+
+
+def tunable(calibrations: list[dict[str, Any]]) -> set[str]:
+    """Detectors that could be tuned: after it they do not alarm on over half of the held-out nulls."""
+    return {c["name"] for c in calibrations if c["tuned"][0] <= c["tuned"][1] / 2}
 
 
 def ratios(found: dict[str, Any], key: str = "ours") -> tuple[float, float]:

@@ -34,7 +34,7 @@ def delay(short: bool) -> dict[str, Any]:
     if short:
         size = delay_study.Size(tune=20, held_out=4, runs=3, steps=100, cells=2)
         return delay_study.study(size, [streams.schooling(), streams.wrong_answers()])
-    size = delay_study.Size(tune=60, held_out=60, runs=15)
+    size = delay_study.Size(tune=40, held_out=40, runs=11)
     chosen = [streams.synthetic(), streams.age(), streams.distance(), streams.schooling(), streams.wrong_answers()]
     return delay_study.study(size, chosen)
 

@@ -68,6 +68,16 @@ def defaulted_in_range(rows: Floats) -> Floats:
     return rows
 
 
+def scaled(rows: Floats) -> Floats:
+    rows[:, 3] /= 1000
+    return rows
+
+
+def in_feet(rows: Floats) -> Floats:
+    rows[:, 1] *= 3.28084
+    return rows
+
+
 def swapped(rows: Floats) -> Floats:
     return rows[:, [0, 1, 3, 2]]
 
@@ -82,6 +92,8 @@ def rotated(rows: Floats) -> Floats:
         (stuck, Kind.STUCK, {"income"}),
         (defaulted, Kind.DEFAULT, {"balance"}),
         (defaulted_in_range, Kind.DEFAULT, {"visits"}),
+        (scaled, Kind.SCALED, {"balance"}),
+        (in_feet, Kind.SCALED, {"income"}),
         (swapped, Kind.EXCHANGED, {"visits", "balance"}),
         (rotated, Kind.EXCHANGED, set(NAMES)),
     ],

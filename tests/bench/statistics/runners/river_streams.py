@@ -29,13 +29,22 @@ def alarms(detector, reference, stream, rows, first):
     return sorted(set(steps))
 
 
+def scaled(detector, reference, stream):
+    """Page-Hinkley's threshold is in the unit of the values: both in standard deviations of the reference."""
+    if detector != "PageHinkley":
+        return reference, stream
+    mean, sd = reference.mean(), reference.std()
+    return (reference - mean) / sd, (stream - mean) / sd
+
+
 def answer(arrays, options):
     """Alarm steps by setting and run."""
+    pairs = [scaled(options["detector"], *pair) for pair in zip(arrays["reference"], arrays["stream"], strict=True)]
     make, rows, first = DETECTORS[options["detector"]], options["rows"], options["first"]
     return {
         repr(setting): [
             alarms(make(setting), reference[-options["warm"] :], stream, rows, first)
-            for reference, stream in zip(arrays["reference"], arrays["stream"], strict=True)
+            for reference, stream in pairs
         ]
         for setting in options["settings"]
     }
