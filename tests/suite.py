@@ -6,6 +6,7 @@ kept below ``artifacts/``; its end is shown when the step fails. Standard librar
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -41,11 +42,23 @@ class Step:
 
 def main() -> int:
     ARTIFACTS.mkdir(exist_ok=True)
+    for old in ARTIFACTS.glob("*.log"):
+        old.unlink()
     began = time.monotonic()
     failed = _run_all()
     took = f"{(time.monotonic() - began) / 60:.1f} min"
     say(f"FAILED: {failed} after {took}; all output is in {ARTIFACTS}" if failed else f"all passed in {took}")
+    passed, not_passed = tests_of([ARTIFACTS / f"{name}.log" for name in STEPS])
+    print(f"{passed} passed, {not_passed} failed", flush=True)
     return 1 if failed else 0
+
+
+def tests_of(logs: Sequence[Path]) -> tuple[int, int]:
+    """Tests that passed, and that failed or could not start, by the closing lines of pytest in the logs of this run."""
+    closing = [line for log in logs for line in tail(log, 1_000_000) if re.search(r" in [0-9.]+s( \(|$| =)", line)]
+    passed = sum(int(n) for line in closing for n in re.findall(r"(\d+) passed", line))
+    failed = sum(int(n) for line in closing for n in re.findall(r"(\d+) (?:failed|errors?)\b", line))
+    return passed, failed
 
 
 def _run_all() -> str:
