@@ -36,12 +36,11 @@ def _command(name: str, port: int, where: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def origin(name: str, port: int, where: Path) -> Iterator[int]:
-    """The server ``name``, listening on ``port`` of loopback; its process id."""
-    log = where / f"{name}.log"
+def served(command: list[str], port: int, log: Path) -> Iterator[int]:
+    """A program that listens on ``port`` of loopback, ended whatever happens; its process id."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     with log.open("wb") as output:
-        process = subprocess.Popen(_command(name, port, where), stdout=output, stderr=output, env=environment)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         eventually(lambda: process.poll() is not None or _listens(port))
         assert process.poll() is None, log.read_text()
@@ -53,6 +52,13 @@ def origin(name: str, port: int, where: Path) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def origin(name: str, port: int, where: Path) -> Iterator[int]:
+    """The server ``name``, listening on ``port`` of loopback; its process id."""
+    with served(_command(name, port, where), port, where / f"{name}.log") as pid:
+        yield pid
 
 
 def _listens(port: int) -> bool:
