@@ -99,7 +99,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Keep what the cluster says when a test fails, before its namespace goes."""
     report = yield
     if report.when == "call" and report.failed:
-        shops = [value for value in item.funcargs.values() if isinstance(value, Shop)]
+        values = [v for value in item.funcargs.values() for v in (value if isinstance(value, tuple) else (value,))]
+        shops = [value for value in values if isinstance(value, Shop)]
         folder = ARTIFACTS / re.sub(r"[^\w.-]+", "_", item.name)
         for shop in shops:
             _keep(shop.kube, shop.space, folder)
