@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from onguard.cause import Cause
 from tests.bench.statistics import delay_study, exact, figures
 from tests.bench.statistics.delays import Cell
+from tests.bench.statistics.faults import KINDS
+
+SPEED: Final = 10.0
 
 
 def page(results: dict[str, Any], *, machine: str, day: str, plot: str | None) -> str:
@@ -257,16 +260,17 @@ def losses(results: dict[str, Any]) -> list[str]:
                 lines.append(f"{cell.name}: {_number(cell.ours)} steps, {cell.best_peer} {_number(cell.best)}.")
     for row in (results.get("cost") or {"rows": []})["rows"]:
         for tool, cost in row["us_per_row"].items():
-            if cost < row["us_per_row"]["onguard"]:
-                lines.append(f"{tool} is faster at {row['rows']} rows a verdict ({row['table']}).")
+            times = cost / row["us_per_row"]["onguard"]
+            if tool != "onguard" and times < SPEED:
+                lines.append(
+                    f"{tool} at {row['rows']} rows a verdict ({row['table']}): {times:.1f} times our cost, not 10."
+                )
     if found := results.get("cause"):
         lines += _missed_kinds(found)
     return lines or ["Nowhere in this run."]
 
 
 def _missed_kinds(found: dict[str, Any]) -> list[str]:
-    from tests.bench.statistics.faults import KINDS
-
     lines = []
     for fault in KINDS:
         row = found["confusion"].get(fault.kind, {})

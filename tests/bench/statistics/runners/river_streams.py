@@ -43,8 +43,7 @@ def answer(arrays, options):
     make, rows, first = DETECTORS[options["detector"]], options["rows"], options["first"]
     return {
         repr(setting): [
-            alarms(make(setting), reference[-options["warm"] :], stream, rows, first)
-            for reference, stream in pairs
+            alarms(make(setting), reference[-options["warm"] :], stream, rows, first) for reference, stream in pairs
         ]
         for setting in options["settings"]
     }
