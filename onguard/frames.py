@@ -25,6 +25,8 @@ class PodFrame(msgspec.Struct, frozen=True, kw_only=True):
     arm: str = contract.ARM_CANDIDATE
     born: float
     ready_at: float | None
+    """Since when it is ready; None: it is not."""
+    terminating: bool = False
     report: Report | None
     """None: it could not be read."""
 

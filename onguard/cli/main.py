@@ -7,7 +7,9 @@ import typer
 import onguard
 from onguard.cli.backtesting import backtest
 from onguard.cli.checking import check
+from onguard.cli.guarded import approve, status
 from onguard.cli.profiling import profile
+from onguard.cli.recording import record
 from onguard.cli.simulating import simulate
 
 app = typer.Typer(
@@ -17,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (profile, check, simulate, backtest):
+for command in (profile, check, simulate, backtest, record, status, approve):
     app.command()(command)
 
 

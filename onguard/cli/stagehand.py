@@ -123,6 +123,8 @@ def _pod(pod: PodFrame) -> Object:
         "creationTimestamp": _stamp(pod.born),
         "ownerReferences": [{"name": f"rs-{pod.revision}", "uid": f"rs-{pod.revision}", "controller": True}],
     }
+    if pod.terminating:
+        meta["deletionTimestamp"] = _stamp(pod.born)
     status = "False" if pod.ready_at is None else "True"
     ready = {"type": "Ready", "status": status, "lastTransitionTime": _stamp(pod.ready_at or pod.born)}
     return {

@@ -94,7 +94,7 @@ def note_revision(evidence: Evidence, seen: Observed, *, broken: frozenset[str],
     present = Present(
         revision=release.identity(seen.template, seen.contents),
         shape=release.identity(seen.template, {}),
-        began=_began(seen, now),
+        began=began_of(seen, now),
     )
     good = [revision for k in seen.good_templates if (revision := k["metadata"]["labels"].get(contract.LABEL_REVISION))]
     history = release.observe(evidence.history, present, good=good, bad=condemned(seen.decisions), now=now)
@@ -103,7 +103,7 @@ def note_revision(evidence: Evidence, seen: Observed, *, broken: frozenset[str],
     return dataclasses.replace(evidence, history=history, broken_before=broken, arms={}, arms_of=("", ""))
 
 
-def _began(seen: Observed, now: float) -> float:
+def began_of(seen: Observed, now: float) -> float:
     """When the present template's ReplicaSet was made; ours to know even if we were away then."""
     shape = release.without_marks(seen.template or {})
     times = [

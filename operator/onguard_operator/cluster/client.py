@@ -80,7 +80,15 @@ class Cluster:
             content_type=_APPLY,
         )
 
-    async def patch(self, kind: Kind, target: Object, change: Object, *, subresource: str | None = None) -> Object:
+    async def patch(
+        self,
+        kind: Kind,
+        target: Object,
+        change: Object,
+        *,
+        subresource: str | None = None,
+        manager: str = contract.FIELD_MANAGER,
+    ) -> Object:
         """
         Merge-patch exactly the object that was read.
 
@@ -90,7 +98,7 @@ class Cluster:
         pinned = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {**change, "metadata": {**change.get("metadata", {}), **pinned}}
         path = kind.path(meta.get("namespace"), meta["name"], subresource)
-        return await self._request("PATCH", path, body=body, query=_MANAGER, content_type=_MERGE)
+        return await self._request("PATCH", path, body=body, query={"fieldManager": manager}, content_type=_MERGE)
 
     async def edit(self, kind: Kind, target: Object, operations: Sequence[Object]) -> Object:
         """

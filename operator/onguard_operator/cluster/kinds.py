@@ -25,6 +25,7 @@ class Kind(Enum):
     LEASE = ("coordination.k8s.io/v1", "Lease", "leases")
     POD_METRICS = ("metrics.k8s.io/v1beta1", "PodMetrics", "pods")
     ACCESS_REVIEW = ("authorization.k8s.io/v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews")
+    SELF_REVIEW = ("authentication.k8s.io/v1", "SelfSubjectReview", "selfsubjectreviews")
 
     @property
     def api_version(self) -> str:
