@@ -37,6 +37,8 @@ LEAST_ROWS: Final = 400
 STUCK_SHARE: Final = 0.9
 STUCK_GAIN: Final = 0.3
 DEFAULT_GAIN: Final = 0.05
+DEFAULT_BEFORE: Final = 0.25
+"""A value that was more frequent than this may well become more so in another population."""
 REST_WITHIN: Final = 0.03
 """Largest CDF shift of the other values that still counts as none, beyond sampling."""
 SCALE_CELLS: Final = 2
@@ -124,6 +126,7 @@ def _default(feature: Feature, live: Ints, atoms: Ints) -> Upstream | None:
     n, total = max(int(live.sum()), 1), max(int(reference.sum()), 1)
     now, then = seen / n, before / total
     gain = now - then - _Z * np.sqrt(now * (1.0 - now) / n + then * (1.0 - then) / total)
+    gain[then > DEFAULT_BEFORE] = 0.0
     best = int(np.argmax(gain))
     if gain[best] < DEFAULT_GAIN:
         return None

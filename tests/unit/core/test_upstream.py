@@ -118,6 +118,14 @@ def busier(rows: Floats) -> Floats:
     return rows
 
 
+def test_a_value_that_most_had_before_may_become_more_frequent() -> None:
+    rng = np.random.default_rng(4)
+    made = [columns.of_numbers("flag", np.where(rng.random(5000) < 0.8, 0.0, rng.integers(1, 9, 5000)))]
+    mostly = building.build(made, building.Plan(seed=1))
+    rows = np.where(rng.random(2000) < 0.93, 0.0, rng.integers(1, 9, 2000))[:, None]
+    assert upstream.explain(mostly, counted(mostly, rows)) == ()
+
+
 @pytest.mark.parametrize("change", [lambda rows: rows, older, richer, busier])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_new_population_is_not_taken_for_a_fault(profile: Profile, change, seed: int) -> None:  # type: ignore[no-untyped-def]
