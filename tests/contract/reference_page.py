@@ -11,7 +11,8 @@ PAGE: Final = ROOT / "docs" / "reference.md"
 CRDS: Final = ("modeldeployments", "decisions")
 INTRODUCTION: Final = """# Reference: ModelDeployment and Decision
 
-Every field of both kinds, as the API server validates them (`kubectl explain mdep.spec` says the same). Rendered from the CRDs of the chart.
+Every field of both kinds, as the API server validates them (`kubectl explain mdep.spec` says the same).
+Rendered from the CRDs of the chart.
 
 Ratios are written as percentages (`1%`), durations with one unit (`250ms`, `30s`, `5m`, `24h`, `90d`).
 """
