@@ -98,6 +98,10 @@ ENV_MODEL_MEMORY_LIMIT: Final = "ONGUARD_MODEL_MEMORY_LIMIT_BYTES"
 ENV_LISTEN_HOST: Final = "ONGUARD_LISTEN_HOST"
 ENV_WIRE_PORT: Final = "ONGUARD_WIRE_PORT"
 ENV_HEALTH_PORT: Final = "ONGUARD_HEALTH_PORT"
+ENV_WIRE_CONNECTIONS: Final = "ONGUARD_WIRE_MAX_CONNECTIONS"
+"""Client connections that the wire holds at once."""
+ENV_WIRE_IDLE: Final = "ONGUARD_WIRE_IDLE_SECONDS"
+"""Time without a byte in either direction after which the wire closes a connection."""
 ENV_ADMIN_PORT: Final = "ONGUARD_ADMIN_PORT"
 ENV_PROC_SHARED: Final = "ONGUARD_PROCESS_NAMESPACE_SHARED"
 
@@ -130,7 +134,21 @@ SCRAPE_S: Final = 15
 PROTOCOL_AUTO: Final = "auto"
 PROTOCOL_KSERVE_V1: Final = "kserve-v1"
 PROTOCOL_OPEN_INFERENCE_V2: Final = "open-inference-v2"
-PROTOCOLS: Final = (PROTOCOL_AUTO, PROTOCOL_KSERVE_V1, PROTOCOL_OPEN_INFERENCE_V2)
+PROTOCOL_TF_SERVING: Final = "tf-serving"
+PROTOCOL_SELDON_V1: Final = "seldon-v1"
+PROTOCOL_MLFLOW: Final = "mlflow"
+PROTOCOL_SAGEMAKER: Final = "sagemaker"
+PROTOCOL_OPENAI: Final = "openai"
+PROTOCOLS: Final = (
+    PROTOCOL_AUTO,
+    PROTOCOL_KSERVE_V1,
+    PROTOCOL_OPEN_INFERENCE_V2,
+    PROTOCOL_TF_SERVING,
+    PROTOCOL_SELDON_V1,
+    PROTOCOL_MLFLOW,
+    PROTOCOL_SAGEMAKER,
+    PROTOCOL_OPENAI,
+)
 """Values of ``spec.traffic.ports[].protocol``."""
 
 # --- conditions of a ModelDeployment ---------------------------------------------------------------------------
@@ -155,6 +173,10 @@ METRIC_BYTES: Final = "onguard_bytes_total"
 METRIC_CONNECTIONS: Final = "onguard_connections_total"
 METRIC_CONNECTIONS_OPEN: Final = "onguard_connections_open"
 METRIC_UPSTREAM_FAILURES: Final = "onguard_upstream_failures_total"
+METRIC_WIRE_LIMIT: Final = "onguard_wire_limit"
+METRIC_WIRE_USED: Final = "onguard_wire_used"
+METRIC_WIRE_LIMIT_HITS: Final = "onguard_wire_limit_hits_total"
+METRIC_CONNECTIONS_OPAQUE: Final = "onguard_connections_opaque_total"
 METRIC_TEE_REQUESTS: Final = "onguard_tee_requests_total"
 """Label ``outcome``: every request in exactly one of analysed, not_inference, sampled_out, truncated,
 undecodable, dropped; label ``reason`` explains the last two."""

@@ -142,10 +142,10 @@ class Analysis:
         body = encoding.expand(exchange.request_body, head.content_encoding)
         if isinstance(body, Undecodable):
             return body
-        fmt = formats.choose(self.config.protocol, path=head.path, content_type=head.content_type, body=body)
+        fmt = formats.choose(self.config.protocol, head=head, body=body)
         if isinstance(fmt, Undecodable):
             return fmt
-        batch = fmt.decode_request(body)
+        batch = fmt.decode_request(body, head)
         if isinstance(batch, Undecodable) or self._inputs is None:
             return batch if isinstance(batch, Undecodable) else _Request(fmt, batch, None)
         aligned = self._inputs.columns.align(batch)
@@ -159,7 +159,7 @@ class Analysis:
             return True
         head = heads.parse(exchange.response_head)
         body = encoding.expand(exchange.response_body, head.content_encoding)
-        batch: Decoded = body if isinstance(body, Undecodable) else fmt.decode_response(body)
+        batch: Decoded = body if isinstance(body, Undecodable) else fmt.decode_response(body, head)
         aligned = batch if isinstance(batch, Undecodable) else self._outputs.columns.align(batch)
         if isinstance(aligned, Undecodable):
             return True

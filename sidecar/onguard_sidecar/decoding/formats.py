@@ -1,5 +1,5 @@
 """
-Which decoder reads an exchange: the configured protocol, else the path, else the body's top-level keys.
+Which decoder reads an exchange: the configured protocol, else the path, else the head and the body's top-level keys.
 
 A wrong guess can't be silent: a decoder that does not find its own keys answers ``no_decoder``.
 """
@@ -11,29 +11,69 @@ from typing import Final, NamedTuple
 import msgspec
 
 from onguard import contract
-from onguard_sidecar.decoding import json_text, kserve_v1, open_inference_v2
+from onguard_sidecar.decoding import (
+    invocations,
+    json_text,
+    kserve_v1,
+    open_inference_binary,
+    openai,
+    seldon_v1,
+    tf_serving,
+)
 from onguard_sidecar.decoding.batch import Decoded, Reason, Undecodable
+from onguard_sidecar.decoding.heads import Head
+
+Decode = Callable[[bytes, Head], Decoded]
 
 
 class Format(NamedTuple):
-    """A wire format: two pure functions."""
+    """A wire format: two pure functions of a body, decompressed, and the head that it came with."""
 
     name: str
-    decode_request: Callable[[bytes], Decoded]
-    decode_response: Callable[[bytes], Decoded]
+    decode_request: Decode
+    decode_response: Decode
 
 
-KSERVE_V1: Final = Format(contract.PROTOCOL_KSERVE_V1, kserve_v1.decode_request, kserve_v1.decode_response)
-OPEN_INFERENCE_V2: Final = Format(
-    contract.PROTOCOL_OPEN_INFERENCE_V2, open_inference_v2.decode_request, open_inference_v2.decode_response
+def _body(decode: Callable[[bytes], Decoded]) -> Decode:
+    """A decoder for which the head says nothing."""
+
+    def decoded(body: bytes, _head: Head) -> Decoded:
+        return decode(body)
+
+    return decoded
+
+
+KSERVE_V1: Final = Format(
+    contract.PROTOCOL_KSERVE_V1, _body(kserve_v1.decode_request), _body(kserve_v1.decode_response)
 )
-FORMATS: Final = {fmt.name: fmt for fmt in (KSERVE_V1, OPEN_INFERENCE_V2)}
+OPEN_INFERENCE_V2: Final = Format(
+    contract.PROTOCOL_OPEN_INFERENCE_V2, open_inference_binary.decode_request, open_inference_binary.decode_response
+)
+TF_SERVING: Final = Format(
+    contract.PROTOCOL_TF_SERVING, _body(tf_serving.decode_request), _body(tf_serving.decode_response)
+)
+SELDON_V1: Final = Format(contract.PROTOCOL_SELDON_V1, _body(seldon_v1.decode), _body(seldon_v1.decode))
+MLFLOW: Final = Format(
+    contract.PROTOCOL_MLFLOW, invocations.decode_mlflow_request, _body(invocations.decode_mlflow_response)
+)
+SAGEMAKER: Final = Format(
+    contract.PROTOCOL_SAGEMAKER, invocations.decode_sagemaker_request, invocations.decode_sagemaker_response
+)
+OPENAI: Final = Format(contract.PROTOCOL_OPENAI, _body(openai.decode_request), openai.decode_response)
+FORMATS: Final = {
+    fmt.name: fmt for fmt in (KSERVE_V1, OPEN_INFERENCE_V2, TF_SERVING, SELDON_V1, MLFLOW, SAGEMAKER, OPENAI)
+}
+_INVOCATIONS: Final = Format("invocations", invocations.decode_request, invocations.decode_sagemaker_response)
+"""MLflow's or SageMaker's, which the path does not tell apart."""
 
 _PATHS: Final = (
-    (re.compile(r"/v1/models/[^/]+(?:/versions/[^/]+|/labels/[^/]+)?:predict\Z"), KSERVE_V1),
-    (re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer\Z"), OPEN_INFERENCE_V2),
+    (re.compile(r"/v1/models/[^/]+(?:/versions/[^/]+|/labels/[^/]+)?:predict/?\Z"), TF_SERVING),
+    (re.compile(r"/v2/models/[^/]+(?:/versions/[^/]+)?/infer/?\Z"), OPEN_INFERENCE_V2),
+    (re.compile(r"/(?:chat/)?completions/?\Z"), OPENAI),
+    (re.compile(r"/invocations/?\Z"), _INVOCATIONS),
+    (re.compile(r"/api/v(?:0\.1|1\.0)/predictions/?\Z"), SELDON_V1),
 )
-_NOT_JSON: Final = ("image/", "audio/", "video/", "application/grpc", "application/x-protobuf", "multipart/")
+_NOT_TABLES: Final = ("image/", "audio/", "video/", "application/grpc", "application/x-protobuf", "multipart/")
 
 
 class _Keys(msgspec.Struct):
@@ -41,36 +81,51 @@ class _Keys(msgspec.Struct):
 
     instances: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     inputs: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    dataframe_split: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    dataframe_records: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    messages: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    prompt: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 _KEYS: Final = msgspec.json.Decoder(_Keys)
+_TELLING: Final = (
+    ("instances", TF_SERVING),
+    ("dataframe_split", MLFLOW),
+    ("dataframe_records", MLFLOW),
+    ("messages", OPENAI),
+    ("prompt", OPENAI),
+    ("data", SELDON_V1),
+)
 
 
-def sniff(path: str, content_type: str, body: bytes) -> Format | Undecodable:
+def sniff(head: Head, body: bytes) -> Format | Undecodable:
     """
     Guess the format of a request.
 
     Args:
-        path: of the request line, without the query.
-        content_type: of the request, lower case; models are lax about it, so only what is surely no JSON counts.
+        head: of the request; models are lax about the content type, so only what is surely no table counts.
         body: the request's content, decompressed.
 
-    >>> sniff("/v2/models/churn/infer", "", b"").name
+    >>> from onguard_sidecar.decoding.heads import NONE
+    >>> sniff(NONE._replace(path="/v2/models/churn/infer"), b"").name
     'open-inference-v2'
-    >>> sniff("/predict", "application/json", b'{"instances": []}').name
-    'kserve-v1'
-    >>> sniff("/predict", "", b'{"rows": []}')
+    >>> sniff(NONE, b'{"inputs": {"age": [31]}}').name
+    'tf-serving'
+    >>> sniff(NONE, b'{"rows": []}')
     Undecodable(reason=<Reason.NO_DECODER: 'no_decoder'>)
     """
-    if content_type.startswith(_NOT_JSON):
+    if head.content_type.startswith(_NOT_TABLES):
         return Undecodable(Reason.NO_DECODER)
     for pattern, fmt in _PATHS:
-        if pattern.search(path):
+        if pattern.search(head.path):
             return fmt
-    return _by_keys(body)
+    return OPEN_INFERENCE_V2 if head.json_bytes is not None else _by_body(head, body)
 
 
-def _by_keys(body: bytes) -> Format | Undecodable:
+def _by_body(head: Head, body: bytes) -> Format | Undecodable:
+    if head.content_type.startswith(invocations.DELIMITED):
+        return _INVOCATIONS
     keys = json_text.strict(_KEYS, body)
     if keys is None:
         document = json_text.loose(body)  # why not: bad JSON, or JSON that is no object
@@ -78,14 +133,24 @@ def _by_keys(body: bytes) -> Format | Undecodable:
             return document
         names = set(document) if isinstance(document, dict) else set()
     else:
-        names = {name for name in ("instances", "inputs") if getattr(keys, name) is not msgspec.UNSET}
-    if "instances" in names:
-        return KSERVE_V1
-    return OPEN_INFERENCE_V2 if "inputs" in names else Undecodable(Reason.NO_DECODER)
+        names = {name for name in _Keys.__struct_fields__ if getattr(keys, name) is not msgspec.UNSET}
+    for name, fmt in _TELLING:
+        if name in names:
+            return fmt
+    return _of_inputs(keys) if "inputs" in names else Undecodable(Reason.NO_DECODER)
 
 
-def choose(protocol: str, *, path: str, content_type: str, body: bytes) -> Format | Undecodable:
+def _of_inputs(keys: _Keys | None) -> Format:
+    """A list of objects is Open Inference's; an object, or a list of anything else, are columns."""
+    inputs = keys.inputs if keys else msgspec.UNSET
+    if isinstance(inputs, msgspec.UnsetType):
+        return OPEN_INFERENCE_V2
+    start = bytes(inputs)[:64].split()
+    return OPEN_INFERENCE_V2 if b"".join(start).startswith(b"[{") else TF_SERVING
+
+
+def choose(protocol: str, *, head: Head, body: bytes) -> Format | Undecodable:
     """The configured protocol's decoder, or the guess where it is ``auto``; an unknown name reads nothing."""
     if protocol == contract.PROTOCOL_AUTO:
-        return sniff(path, content_type, body)
+        return sniff(head, body)
     return FORMATS.get(protocol) or Undecodable(Reason.NO_DECODER)

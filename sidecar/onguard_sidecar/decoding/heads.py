@@ -1,9 +1,10 @@
 """The few facts of an HTTP/1 head that decoding needs; everything else in it is never looked at."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 _CONTENT_TYPE = b"\r\ncontent-type:"
 _CONTENT_ENCODING = b"\r\ncontent-encoding:"
+_JSON_BYTES = b"\r\ninference-header-content-length:"
 
 
 class Head(NamedTuple):
@@ -13,22 +14,35 @@ class Head(NamedTuple):
     path: str
     content_type: str
     content_encoding: str
+    json_bytes: int | None = None
+    """Length of the JSON before the binary data of Open Inference v2; None: all is JSON. -1: a length that is none."""
+
+
+NONE: Final = Head("", "", "", "")
 
 
 def parse(head: bytes) -> Head:
     r"""
     Read a head as framed, with its line ends.
 
-    >>> parse(b"POST /v1/models/m:predict?x=1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n")
-    Head(method='POST', path='/v1/models/m:predict', content_type='application/json', content_encoding='')
+    >>> parse(b"POST /v1/models/m:predict?x=1 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\r\n")[:3]
+    ('POST', '/v1/models/m:predict', 'application/json')
     >>> parse(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n").content_encoding
     'gzip'
+    >>> parse(b"HTTP/1.1 200 OK\r\nInference-Header-Content-Length: 84\r\n\r\n").json_bytes
+    84
     """
     lowered = head.lower()
     line = head[: head.find(b"\r\n")].decode("latin-1").split(" ")
     is_request = len(line) == 3 and not line[0].startswith("HTTP/")
     method, path = (line[0], line[1].partition("?")[0]) if is_request else ("", "")
-    return Head(method, path, _field(lowered, _CONTENT_TYPE), _field(lowered, _CONTENT_ENCODING))
+    length = _field(lowered, _JSON_BYTES) if _JSON_BYTES in lowered else None
+    json_bytes = None if length is None else _length(length)
+    return Head(method, path, _field(lowered, _CONTENT_TYPE), _field(lowered, _CONTENT_ENCODING), json_bytes)
+
+
+def _length(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else -1
 
 
 def _field(lowered: bytes, name: bytes) -> str:

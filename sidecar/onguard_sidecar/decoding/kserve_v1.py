@@ -1,7 +1,7 @@
 """
 KServe's V1 protocol: ``{"instances": [...]}`` answered by ``{"predictions": [...]}``.
 
-TensorFlow Serving's row form is the same text; its column form (``inputs``) is not read here.
+TensorFlow Serving's row form is the same text; its column form (``inputs``) is read by :mod:`tf_serving`.
 A model that answers with one value in place of a list (``{"predictions": 0.7}``) answered one row.
 """
 
@@ -39,8 +39,14 @@ def decode_request(body: bytes) -> Decoded:
     >>> decode_request(b'{"instances": [{"age": 31}]}').names
     ('age',)
     """
+    fast = numbers(body)
+    return fast if fast is not None else _general(body, "instances")
+
+
+def numbers(body: bytes) -> Decoded | None:
+    """Rows of plain numbers, the usual case; None for any other."""
     fast = json_text.strict(_REQUEST, body)
-    return rows.of_numbers(fast.instances) if fast is not None else _general(body, "instances")
+    return rows.of_numbers(fast.instances) if fast is not None else None
 
 
 def decode_response(body: bytes) -> Decoded:

@@ -2,26 +2,22 @@
 Open Inference Protocol, version 2, JSON over HTTP: named tensors in ``inputs``, answered by tensors in ``outputs``.
 
 A tensor's data come flat in row-major order or nested as its shape; both are allowed by the specification, and the
-shape decides. A tensor of shape (n,) or (n, 1) is a column under its own name. One of shape (n, k) is k columns: by
-position if it is the only tensor, else ``name[0]`` to ``name[k-1]``. Higher ranks are flattened behind the first axis.
+shape decides.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import numpy as np
 
-from onguard_sidecar.decoding import json_text, rows
-from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Column, Decoded, Floats, Reason, Undecodable
-
-_INTEGERS: Final = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
-_NUMBERS: Final = _INTEGERS | {"FP16", "FP32", "FP64", "BF16"}
-_DATATYPES: Final = _NUMBERS | {"BOOL", "BYTES"}
+from onguard_sidecar.decoding import json_text, rows, tensors
+from onguard_sidecar.decoding.batch import Column, Decoded, Floats, Reason, Undecodable
 
 
-class _Tensor(msgspec.Struct):
+class JsonTensor(msgspec.Struct):
+    """A tensor whose data are JSON, not looked at yet."""
+
     name: str
     shape: list[int]
     datatype: str
@@ -29,11 +25,11 @@ class _Tensor(msgspec.Struct):
 
 
 class _Request(msgspec.Struct):
-    inputs: list[_Tensor]
+    inputs: list[JsonTensor]
 
 
 class _Answer(msgspec.Struct):
-    outputs: list[_Tensor]
+    outputs: list[JsonTensor]
 
 
 _REQUEST: Final = msgspec.json.Decoder(_Request)
@@ -73,10 +69,10 @@ def _general(body: bytes, key: str) -> Decoded:
     if isinstance(document, Undecodable):
         return document
     try:
-        tensors = msgspec.convert(document[key], list[_LooseTensor])
+        found = msgspec.convert(document[key], list[_LooseTensor])
     except (TypeError, KeyError, msgspec.ValidationError):
         return Undecodable(Reason.NO_DECODER)
-    return _of_tensors(tensors)
+    return _of_tensors(found)
 
 
 class _LooseTensor(msgspec.Struct):
@@ -86,50 +82,23 @@ class _LooseTensor(msgspec.Struct):
     data: list[Any]
 
 
-def _of_tensors(tensors: Sequence[_Tensor] | Sequence[_LooseTensor]) -> Decoded:
-    if not tensors:
-        return Undecodable(Reason.BAD_SHAPE)
-    names: list[str] = []
-    columns: list[Column] = []
-    for tensor in tensors:
-        values = _values(tensor)
+def _of_tensors(found: Sequence[JsonTensor] | Sequence[_LooseTensor]) -> Decoded:
+    read: list[tensors.Tensor] = []
+    for tensor in found:
+        values = values_of(tensor)
         if isinstance(values, Undecodable):
             return values
-        if len(tensors) == 1 and len(tensor.shape) > 1 and _width(tensor.shape) > 1:
-            return Batch(tensor.shape[0], None, values)
-        columns += _columns(values)
-        names += _names(tensor)
-    return _joined(names, columns)
+        read.append(tensors.Tensor(tensor.name, tensor.shape, values))
+    return tensors.batch(read)
 
 
-def _joined(names: list[str], columns: list[Column]) -> Decoded:
-    if len({len(column) for column in columns}) != 1:
-        return Undecodable(Reason.BAD_SHAPE)
-    if len(columns) > MAX_COLUMNS:
-        return Undecodable(Reason.TOO_LARGE)
-    return Batch(len(columns[0]), tuple(names), tuple(columns))
-
-
-def _width(shape: Sequence[int]) -> int:
-    return math.prod(shape[1:])
-
-
-def _names(tensor: _Tensor | _LooseTensor) -> list[str]:
-    width = _width(tensor.shape)
-    return [tensor.name] if width == 1 else [f"{tensor.name}[{i}]" for i in range(width)]
-
-
-def _columns(values: Floats | Sequence[Column]) -> list[Column]:
-    return list(values.T) if isinstance(values, np.ndarray) else list(values)
-
-
-def _values(tensor: _Tensor | _LooseTensor) -> Floats | Sequence[Column] | Undecodable:
+def values_of(tensor: JsonTensor | _LooseTensor) -> Floats | Sequence[Column] | Undecodable:
     """The tensor as (rows, width): a matrix, or columns of JSON values."""
-    fault = _fault(tensor)
+    fault = tensors.fault(tensor.datatype, tensor.shape)
     if fault is not None:
         return Undecodable(fault)
-    count, width = tensor.shape[0], _width(tensor.shape)
-    if tensor.datatype in _NUMBERS and isinstance(tensor, _Tensor):
+    count, width = tensor.shape[0], tensors.width(tensor.shape)
+    if tensor.datatype in tensors.NUMBERS and isinstance(tensor, JsonTensor):
         matrix = _numbers(tensor.data, count, width)
         if matrix is not None:
             return matrix
@@ -139,17 +108,6 @@ def _values(tensor: _Tensor | _LooseTensor) -> Floats | Sequence[Column] | Undec
     if len(flat) != count * width:
         return Undecodable(Reason.BAD_SHAPE)
     return [rows.column(flat[i::width]) for i in range(width)]
-
-
-def _fault(tensor: _Tensor | _LooseTensor) -> Reason | None:
-    if tensor.datatype not in _DATATYPES:
-        return Reason.NO_DECODER
-    if not tensor.shape or min(tensor.shape) < 0:
-        return Reason.BAD_SHAPE
-    count, width = tensor.shape[0], _width(tensor.shape)
-    if count == 0 or width == 0:
-        return Reason.BAD_SHAPE
-    return Reason.TOO_LARGE if count > MAX_ROWS or width > MAX_COLUMNS else None
 
 
 def _numbers(data: msgspec.Raw, count: int, width: int) -> Floats | None:
@@ -164,9 +122,9 @@ def _numbers(data: msgspec.Raw, count: int, width: int) -> Floats | None:
     return None if isinstance(values, Undecodable) or values.shape[1] != width else values
 
 
-def _flat(tensor: _Tensor | _LooseTensor) -> list[Any] | Undecodable:
+def _flat(tensor: JsonTensor | _LooseTensor) -> list[Any] | Undecodable:
     """All values in row-major order, whatever the nesting; its depth is at most the shape's rank."""
-    data: Any = json_text.loose(bytes(tensor.data)) if isinstance(tensor, _Tensor) else tensor.data
+    data: Any = json_text.loose(bytes(tensor.data)) if isinstance(tensor, JsonTensor) else tensor.data
     if isinstance(data, Undecodable):
         return data
     if not isinstance(data, list):

@@ -113,7 +113,7 @@ RULES = [
     ("spec.traffic.ports.0.name", "x" * 16, "Too long"),
     ("spec.traffic.ports.0.name", "og-8080", 'expected a name that does not start with "og-"'),
     ("spec.traffic.ports.0.protocol", "HTTP 2", "only these are decoded in this version"),
-    ("spec.traffic.ports.0.protocol", "openai", "only these are decoded in this version"),
+    ("spec.traffic.ports.0.protocol", "grpc", "only these are decoded in this version"),
     ("spec.traffic.takeover", "iptables", "Unsupported value"),
     ("spec.traffic.match.paths", ["v1"], 'expected a path that starts with "/"'),
     ("spec.traffic.match.paths", ["/a,b"], 'expected a path that starts with "/"'),

@@ -30,8 +30,36 @@ TENSORS = st.lists(
     | JSON,
     max_size=3,
 )
+CHOICES = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "index": st.integers(-1, 3) | JSON,
+            "text": JSON,
+            "message": st.fixed_dictionaries({}, optional={"content": JSON, "tool_calls": JSON, "refusal": JSON})
+            | JSON,
+            "delta": JSON,
+            "finish_reason": JSON,
+        },
+    )
+    | JSON,
+    max_size=3,
+)
+FRAME = st.fixed_dictionaries({}, optional={"columns": JSON, "data": JSON})
+ARRAY = st.fixed_dictionaries(
+    {},
+    optional={
+        "names": st.lists(st.text(max_size=3), max_size=3) | JSON,
+        "ndarray": JSON,
+        "tensor": st.fixed_dictionaries({"shape": st.lists(st.integers(-1, 4), max_size=3), "values": JSON}) | JSON,
+    },
+)
 DOCUMENTS = st.one_of(
     JSON,
+    *(st.fixed_dictionaries({key: JSON}) for key in ("inputs", "outputs", "messages", "prompt", "dataframe_records")),
+    st.fixed_dictionaries({"dataframe_split": FRAME | JSON}),
+    st.fixed_dictionaries({"data": ARRAY | JSON}),
+    st.fixed_dictionaries({"choices": CHOICES}, optional={"usage": JSON}),
     st.fixed_dictionaries({"instances": JSON}),
     st.fixed_dictionaries({"predictions": JSON}),
     st.fixed_dictionaries({"inputs": TENSORS}),
@@ -52,33 +80,61 @@ def check(decoded: Decoded) -> None:
         assert isinstance(column, list) or column.dtype == np.float64
 
 
-@BOUNDED
-@given(st.binary(max_size=200))
-def test_any_bytes(body: bytes) -> None:
+TYPES = st.sampled_from(["", "text/csv", "text/csv; header=present", "application/jsonlines", "text/event-stream"])
+
+
+@st.composite
+def heads_of(draw: st.DrawFn) -> heads.Head:
+    return heads.NONE._replace(content_type=draw(TYPES), json_bytes=draw(st.none() | st.integers(-2, 300)))
+
+
+def encoded(document: Any) -> bytes:
+    return json.dumps(document).encode("utf-8", "surrogatepass")
+
+
+def read_by_all(body: bytes, head: heads.Head) -> None:
     for fmt in formats.FORMATS.values():
-        check(fmt.decode_request(body))
-        check(fmt.decode_response(body))
-    formats.sniff("/", "", body)
+        check(fmt.decode_request(body, head))
+        check(fmt.decode_response(body, head))
+    sniffed = formats.sniff(head, body)
+    if not isinstance(sniffed, Undecodable):
+        check(sniffed.decode_request(body, head))
+
+
+@BOUNDED
+@given(st.binary(max_size=200), heads_of())
+def test_any_bytes(body: bytes, head: heads.Head) -> None:
+    read_by_all(body, head)
     heads.parse(body)
-    for name in ("gzip", "deflate", "br"):
+    for name in ("gzip", "deflate", "br", "zstd"):
         encoding.expand(body, name)
 
 
 @BOUNDED
-@given(DOCUMENTS)
-def test_any_document(document: Any) -> None:
-    body = json.dumps(document).encode("utf-8", "surrogatepass")
-    for fmt in formats.FORMATS.values():
-        check(fmt.decode_request(body))
-        check(fmt.decode_response(body))
-    formats.sniff("/", "", body)
+@given(DOCUMENTS, heads_of())
+def test_any_document(document: Any, head: heads.Head) -> None:
+    read_by_all(encoded(document), head)
 
 
 @BOUNDED
-@given(DOCUMENTS, st.data())
-def test_any_document_cut_anywhere(document: Any, data: st.DataObject) -> None:
-    body = json.dumps(document).encode("utf-8", "surrogatepass")
-    cut = body[: data.draw(st.integers(0, len(body)))]
-    for fmt in formats.FORMATS.values():
-        check(fmt.decode_request(cut))
-        check(fmt.decode_response(cut))
+@given(DOCUMENTS, heads_of(), st.data())
+def test_any_document_cut_anywhere(document: Any, head: heads.Head, data: st.DataObject) -> None:
+    body = encoded(document)
+    read_by_all(body[: data.draw(st.integers(0, len(body)))], head)
+
+
+@BOUNDED
+@given(st.lists(DOCUMENTS, max_size=3), st.sampled_from([b"\n", b"\r\n", b"\n\ndata: "]))
+def test_any_lines_and_any_stream(documents: list[Any], between: bytes) -> None:
+    body = b"data: " * (b"data" in between) + between.join(map(encoded, documents)) + b"\n\n"
+    for content_type in ("text/csv", "application/jsonlines", "text/event-stream"):
+        read_by_all(body, heads.NONE._replace(content_type=content_type))
+
+
+@BOUNDED
+@given(TENSORS, st.binary(max_size=64), st.integers(0, 64))
+def test_any_tensors_with_any_bytes_behind_them(tensors: list[Any], tail: bytes, size: int) -> None:
+    told = [t | {"parameters": {"binary_data_size": size}} if isinstance(t, dict) else t for t in tensors]
+    for key in ("inputs", "outputs"):
+        header = encoded({key: told})
+        read_by_all(header + tail, heads.NONE._replace(json_bytes=len(header)))

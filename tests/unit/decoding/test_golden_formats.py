@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onguard_sidecar.decoding.batch import Batch, Undecodable
-from onguard_sidecar.decoding.formats import FORMATS, Format
+from onguard import contract
+from onguard_sidecar.decoding.batch import Batch, Decoded, Undecodable
+from onguard_sidecar.decoding.formats import FORMATS, Decode, Format
+from onguard_sidecar.decoding.heads import NONE
 
 DATA = Path(__file__).parents[2] / "data" / "formats"
 FILES = sorted(DATA.glob("*.json"))
@@ -31,6 +33,15 @@ def none(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
+def read(decode: Decode, case: dict[str, Any]) -> Decoded:
+    text = case["body"].encode()
+    binary = "binary" in case
+    head = NONE._replace(
+        content_type=case.get("content_type", ""), json_bytes=case.get("json_bytes", len(text)) if binary else None
+    )
+    return decode(text + bytes.fromhex(case.get("binary", "")), head)
+
+
 def check(decoded: Batch | Undecodable, case: dict[str, Any]) -> None:
     if "reason" in case:
         assert decoded == Undecodable(case["reason"])
@@ -44,11 +55,15 @@ def test_there_is_a_file_for_every_format() -> None:
     assert {json.loads(path.read_text())["format"] for path in FILES} == set(FORMATS)
 
 
+def test_every_format_can_be_configured_by_its_name() -> None:
+    assert {contract.PROTOCOL_AUTO, *FORMATS} == set(contract.PROTOCOLS)
+
+
 @pytest.mark.parametrize(("fmt", "case"), cases("requests"))
 def test_a_request_is_read_as_its_specification_says(fmt: Format, case: dict[str, Any]) -> None:
-    check(fmt.decode_request(case["body"].encode()), case)
+    check(read(fmt.decode_request, case), case)
 
 
 @pytest.mark.parametrize(("fmt", "case"), cases("responses"))
 def test_an_answer_is_read_as_its_specification_says(fmt: Format, case: dict[str, Any]) -> None:
-    check(fmt.decode_response(case["body"].encode()), case)
+    check(read(fmt.decode_response, case), case)
