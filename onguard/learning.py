@@ -61,7 +61,7 @@ def learn(source: Source, frames: Iterable[Frame], *, requests: int, least_days:
         )
     kept = [i for i, f in enumerate(source.bins.features) if _is_counted(source.bins, i, total, f)]
     return Profile(
-        source=f"live traffic: {got:,.0f} requests over {span / DAY_S:.1f} days, {source.name}",
+        source=f"live traffic: {got:,.0f} requests over {_days(span)}, {source.name}",
         created=source.created,
         learned=True,
         rows=total.rows,
@@ -69,6 +69,17 @@ def learn(source: Source, frames: Iterable[Frame], *, requests: int, least_days:
         features=tuple(_feature(source.bins, i, total) for i in kept),
         moments=_moments(source.bins, total),
     )
+
+
+def _days(span_s: float) -> str:
+    """
+    How long the traffic was, and whether that is enough to know a week.
+
+    >>> _days(8 * DAY_S), _days(3600.0)
+    ('8 days', '0.0417 days (a reference should span 7)')
+    """
+    text = f"{span_s / DAY_S:.3g} days"
+    return text if span_s >= LEAST_DAYS * DAY_S else f"{text} (a reference should span {LEAST_DAYS:g})"
 
 
 def _sum(bins: Profile, frames: Iterable[Frame], requests: int, least_s: float) -> tuple[Counts, float]:

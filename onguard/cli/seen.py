@@ -8,7 +8,7 @@ from onguard.profile import SPECIALS, Feature, Group, Profile, Role
 def table_of(profile: Profile) -> Table:
     """One line a feature."""
     table = Table(title=f"{profile.rows:,} rows counted, {profile.edge_rows:,} rows chose the bins", title_style="bold")
-    table.add_column("feature", overflow="fold", min_width=8)
+    table.add_column("feature", overflow="fold")
     table.add_column("kind")
     table.add_column("role")
     table.add_column("bins", justify="right")
@@ -71,7 +71,8 @@ def remarks(profile: Profile) -> list[str]:
         )
     else:
         held = min(sum(f.counts) for f in profile.outputs)
-        notes.append(f"Outputs are of {held:,} rows that the model was not trained on, by your word.")
+        whose = "that it answered live" if profile.learned else "that it was not trained on, by your word"
+        notes.append(f"Outputs are what the model answers to {held:,} rows {whose}.")
     if profile.design_effect is None:
         notes.append("i.i.d. assumed: no column with times over at least 7 days says how much days differ.")
     elif varying := [f.name for f in profile.features if (f.design_effect or 1.0) > 1.0]:

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from onguard.cli.replay import Engine, Turn
+from onguard.findings import Verdict
 
 SCHEMA = "onguard.dev/replay"
 STYLES = {"Rollback": "red", "Retrain": "yellow", "Hold": "cyan"}
@@ -42,7 +43,8 @@ def elapsed(seconds: float) -> str:
 def _why(turn: Turn) -> str:
     if turn.verdict is None:
         return ""
-    shown = [f"{figure.name}: {figure.detail}" for figure in turn.figures[:3]]
+    loud = [figure for figure in turn.figures if not figure.detail.startswith(Verdict.QUIET.value)]
+    shown = [f"{figure.name}: {figure.detail}" for figure in loud[:3]]
     return "\n".join([f"{turn.verdict.cause.value}: {turn.verdict.message}", *shown])
 
 
