@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import json
+import math
 import os
 import platform
 import sys
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = _parsed(arguments)
     folder = KEPT / ("short" if asked.short else "full")
     try:
-        for name in asked.only or phases.PHASES:
+        for name in () if asked.report else asked.only or phases.PHASES:
             _run(name, folder, short=asked.short)
     except cache.FetchError as error:
         print(f"bench-statistics: {error}", file=sys.stderr)
@@ -42,6 +43,7 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench-statistics", description=__doc__)
     parser.add_argument("--short", action="store_true", help="a sample of everything in under three minutes")
     parser.add_argument("--only", nargs="+", choices=phases.PHASES, help="run these phases, keep the others' results")
+    parser.add_argument("--report", action="store_true", help="run nothing, write the page from the results kept")
     parser.add_argument("--day", help="date on the page, today if not given")
     return parser.parse_args(arguments)
 
@@ -66,7 +68,25 @@ def _write(results: dict[str, Any], day: str, folder: Path) -> None:
     text = report.page(results, machine=machine(), day=day, plot=plot)
     (folder / "statistics.md").write_text(text)
     record = {"day": day, "machine": machine(), "figures": figures.figures_of(results), "results": results}
-    (folder / "history" / f"{day}-statistics.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "history" / f"{day}-statistics.json").write_text(json.dumps(finite(record), indent=1) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """
+    Null in place of what JSON has no word for: a change that is never found, a phase that was not run.
+
+    >>> finite({"delay": [1.0, float("inf")]})
+    {'delay': [1.0, None]}
+    """
+    match value:
+        case dict():
+            return {key: finite(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [finite(inner) for inner in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
 
 
 def _plot(results: dict[str, Any], folder: Path) -> str | None:
