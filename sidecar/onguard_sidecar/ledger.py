@@ -30,11 +30,15 @@ WIRE_FIELDS: Final = (
     # the tee's account
     "not_inference", "sampled_out", "truncated", "outbox", "handed_over",
     "dropped_outbox_full", "dropped_no_analyst", "dropped_too_large", "dropped_analyst_died",
+    # limits of the wire: reached, in use, and the limits themselves
+    "connections_refused", "connections_evicted", "connections_idle_closed", "framing_limits", "copies_shed",
+    "copy_bytes", "buffered_bytes", "outbox_bytes",
+    "limit_connections", "limit_idle_s", "limit_copy_bytes", "limit_buffer_bytes", "limit_outbox_bytes",
     # state
     "config_error", "config_reloads", "draining", "started_ns", "published_ns",
 )  # fmt: skip
-"""Written by the wire. Gauges: in_flight, connections_open, outbox, config_error, draining, started_ns (wall clock of
-the wire's start), published_ns (wall clock up to which the epochs are complete)."""
+"""Written by the wire. Gauges: in_flight, connections_open, outbox, copy_bytes to limit_outbox_bytes, config_error,
+draining, started_ns (wall clock of the wire's start), published_ns (wall clock up to which the epochs are complete)."""
 ANALYST_ACCOUNT: Final = (
     "analysed",
     "undecodable_no_decoder", "undecodable_bad_json", "undecodable_bad_shape", "undecodable_bad_utf8",
@@ -154,28 +158,63 @@ class Ledger:
     Attributes:
         tally: the private values of this writer's region, a list since adding to one is three times as fast as adding
             to an array. The wire's hot path adds here by index and publishes once a batch; :meth:`add` does both.
+        is_private: the shared volume had no room for the wire's ledger; nobody else can see it.
     """
 
     def __init__(self, fd: int, *, base: int, generation: int, index: dict[str, int]) -> None:
-        self._fd = fd
-        self._map = mmap.mmap(fd, _BYTES)
-        self._view = memoryview(self._map)
-        self._cells = self._view.cast("q")
+        if os.fstat(fd).st_size < _BYTES:  # memory of the wire's own
+            os.ftruncate(fd, _BYTES)
+        self._map_file(fd)
+        self.is_private = False
         self._base, self._generation, self._index = base, generation, index
         self._end = base + (WIRE_CELLS if base == _HEADER else len(ANALYST_FIELDS))
         self.tally: list[int] = self._cells[base : self._end].tolist()
 
+    def _map_file(self, fd: int) -> None:
+        self._fd = fd
+        self._map = mmap.mmap(fd, _BYTES)
+        self._view = memoryview(self._map)
+        self._cells = self._view.cast("q")
+
     @classmethod
     def open_wire(cls, path: Path, layout: Layout, boot: int) -> Self:
-        """Create the ledger of this boot of the wire in place of any older one."""
-        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o660)
-        os.ftruncate(fd, _BYTES)
-        ledger = cls(fd, base=_HEADER, generation=_WIRE_GENERATION, index=WIRE_INDEX)
+        """
+        Create the ledger of this boot of the wire in place of any older one.
+
+        Where the volume is full, in memory of the wire's own: :attr:`is_private` until :meth:`settle`.
+        """
+        ledger = cls(os.memfd_create(path.name), base=_HEADER, generation=_WIRE_GENERATION, index=WIRE_INDEX)
         ledger._cells[_MAGIC], ledger._cells[_FORMAT], ledger._cells[_WIRE_BOOT] = MAGIC, FORMAT, boot
         ledger.relayout(layout)
-        fresh.rename(path)
+        ledger.is_private = True
+        ledger.settle(path)
         return ledger
+
+    def settle(self, path: Path) -> bool:
+        """
+        Move a private ledger to the shared volume; whether it is there now.
+
+        Room is allocated before anything is mapped: to write to a page that a full volume can't back ends a process.
+        """
+        if not self.is_private:
+            return True
+        fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
+        try:
+            fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o660)
+            try:
+                os.posix_fallocate(fd, 0, _BYTES)
+                os.pwrite(fd, self._view, 0)
+                fresh.rename(path)
+            except OSError:
+                os.close(fd)
+                fresh.unlink(missing_ok=True)
+                raise
+        except OSError:
+            return False
+        self.close()
+        self._map_file(fd)
+        self.is_private = False
+        return True
 
     @classmethod
     def open_analyst(cls, path: Path, boot: int) -> Self:

@@ -40,6 +40,28 @@ _FEATURE_GAUGES: Final = (
     (contract.METRIC_FEATURE_KS, "ks", "Kolmogorov-Smirnov distance to the reference, for display."),
     (contract.METRIC_FEATURE_KS_CRITICAL, "ks_critical", "What sampling alone explains of the distance."),
 )
+_LIMITS: Final = {
+    "connections": "limit_connections",
+    "idle_seconds": "limit_idle_s",
+    "copy_bytes": "limit_copy_bytes",
+    "buffer_bytes": "limit_buffer_bytes",
+    "outbox_bytes": "limit_outbox_bytes",
+}
+"""The buffer's holds for each direction of each connection; what is in use is the sum over all of them."""
+_USED: Final = {
+    "connections": "connections_open",
+    "copy_bytes": "copy_bytes",
+    "buffer_bytes": "buffered_bytes",
+    "outbox_bytes": "outbox_bytes",
+}
+_HITS: Final = {
+    "connections_refused": "connections_refused",
+    "connections_evicted": "connections_evicted",
+    "idle_seconds": "connections_idle_closed",
+    "framing": "framing_limits",
+    "copy_bytes": "copies_shed",
+    "outbox_bytes": "dropped_outbox_full",
+}
 _PLAIN: Final = ("not_inference", "sampled_out", "truncated")
 
 
@@ -130,6 +152,7 @@ def _all(view: View, make: _Maker) -> Iterator[Metric]:
     if view.snapshot is not None:
         yield from _traffic(view.snapshot, make)
         yield from _account(view.snapshot, make)
+        yield from _bounds(view.snapshot, make)
     yield from _reading(view, make)
     yield from _resources(view, make)
     yield from _features(view, make)
@@ -165,6 +188,21 @@ def _traffic(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:
     yield make.gauge(contract.METRIC_CONNECTIONS_OPEN, text, {(): counters["connections_open"]})
     text = "Connections that the model refused."
     yield make.counter(contract.METRIC_UPSTREAM_FAILURES, text, {(): counters["upstream_failures"]})
+
+
+def _bounds(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:
+    counters = snapshot.counters
+    limits = {(name,): counters[field] for name, field in _LIMITS.items()}
+    yield make.gauge(contract.METRIC_WIRE_LIMIT, "What the wire may hold at most.", limits, "limit")
+    used = {(name,): counters[field] for name, field in _USED.items()}
+    yield make.gauge(contract.METRIC_WIRE_USED, "What the wire holds now.", used, "limit")
+    hits = {(name,): counters[field] for name, field in _HITS.items()}
+    text = "Times that the wire gave up a copy, framing or a connection for a limit."
+    yield make.counter(contract.METRIC_WIRE_LIMIT_HITS, text, hits, "limit")
+    kinds = {("ambiguous",): counters["framing_failures"], ("limit",): counters["framing_limits"]}
+    kinds[("other",)] = counters["connections_opaque"] - sum(kinds.values())
+    text = "Connections whose bytes are not framed: HTTP/2, TLS, tunnels, HTTP/1 that is ambiguous or too costly."
+    yield make.counter(contract.METRIC_CONNECTIONS_OPAQUE, text, kinds, "reason")
 
 
 def _account(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:

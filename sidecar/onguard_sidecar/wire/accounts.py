@@ -14,8 +14,8 @@ from onguard_sidecar import ledger as ledgers
 from onguard_sidecar.exchange import CLIENT_ABORTED, REQUEST_TRUNCATED, RESPONSE_TRUNCATED, UPSTREAM_RESET, Exchange
 from onguard_sidecar.ledger import EPOCH_NS, MAX_BOUNDS, WIRE_INDEX, Ledger
 from onguard_sidecar.wire.config import WireConfig
-from onguard_sidecar.wire.framing import Opaque
 from onguard_sidecar.wire.pending import Pending
+from onguard_sidecar.wire.sink import Opaque
 
 _REQUESTS: Final = WIRE_INDEX["requests"]
 _IN_FLIGHT: Final = WIRE_INDEX["in_flight"]
@@ -85,6 +85,10 @@ class Accounts:
     def count(self, name: str, n: int = 1) -> None:
         """Add to a counter that is not on the path of every request."""
         self.tally[WIRE_INDEX[name]] += n
+
+    def show(self, name: str, value: int) -> None:
+        """Set a gauge."""
+        self.tally[WIRE_INDEX[name]] = value
 
     def read(self, name: str) -> int:
         """Present value of a counter."""
@@ -250,6 +254,8 @@ class ConnectionAccount:
         self._accounts.count("connections_opaque")
         if reason is Opaque.UNFRAMED:
             self._accounts.count("framing_failures")
+        elif reason is Opaque.LIMIT:
+            self._accounts.count("framing_limits")
         for pending in lost:
             self._accounts.lose(pending)
 

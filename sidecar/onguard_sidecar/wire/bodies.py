@@ -4,7 +4,8 @@ import re
 from typing import Final, Protocol
 
 from onguard_sidecar.exchange import BODY_CAP
-from onguard_sidecar.wire.heads import FramingError
+from onguard_sidecar.wire.heads import FramingError, FramingLimitError
+from onguard_sidecar.wire.limits import BYTES_PER_LINE, LINES_FREE, LINES_PER_ARRIVAL, Budget
 
 _SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*+;[\t\x20-\x7e\x80-\xff]*+)?\r\n")
 LINE_CAP: Final = 16 << 10
@@ -15,32 +16,39 @@ TRAILER_CAP: Final = 64 << 10
 
 class Copy:
     """
-    The first ``BODY_CAP`` bytes of a body's content.
+    The first ``BODY_CAP`` bytes of a body's content, as far as the budget allows.
 
     Attributes:
         truncated: there was more.
+        size: bytes kept, all charged to the budget.
     """
 
-    __slots__ = ("_parts", "_size", "truncated")
+    __slots__ = ("_budget", "_kept", "size", "truncated")
 
-    def __init__(self) -> None:
-        self._parts: list[bytes] = []
-        self._size = 0
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._kept = bytearray()
+        self.size = 0
         self.truncated = False
 
     def add(self, piece: bytes) -> None:
         """Keep as much of the next piece as fits."""
-        room = BODY_CAP - self._size
+        if self.truncated:
+            return
+        room = BODY_CAP - self.size
         if len(piece) > room:
             self.truncated = True
             piece = piece[:room]
-        if piece:
-            self._parts.append(piece)
-            self._size += len(piece)
+        if self._budget.take(len(piece)):
+            self._kept += piece
+            self.size += len(piece)
+        else:
+            self.truncated = True
+            self._budget.shed += 1
 
     def content(self) -> bytes:
         """All that was kept."""
-        return b"".join(self._parts)
+        return bytes(self._kept)
 
 
 class Body(Protocol):
@@ -85,10 +93,11 @@ class FixedBody:
 class ChunkedBody:
     """A body in chunks, with trailers."""
 
-    __slots__ = ("_chunk", "_line", "_trailer_bytes", "done")
+    __slots__ = ("_chunk", "_line", "_lines_left", "_trailer_bytes", "done")
 
     def __init__(self) -> None:
         self.done = False
+        self._lines_left = LINES_FREE
         self._line = b""
         """Start of a line that is not complete."""
         self._chunk = 0
@@ -102,8 +111,11 @@ class ChunkedBody:
 
         Raises:
             FramingError: not what RFC 9112 section 7.1 allows.
+            FramingLimitError: a flood of tiny chunks or trailers.
         """
         end = len(data)
+        earned = LINES_PER_ARRIVAL + (end - at) // BYTES_PER_LINE
+        self._lines_left = min(self._lines_left, LINES_FREE) + earned
         while at < end and not self.done:
             if self._chunk:
                 at = self._content(data, at, copy)
@@ -115,10 +127,16 @@ class ChunkedBody:
         return at
 
     def _begin(self, size: int) -> None:
+        self._count_line()
         if size:
             self._chunk = size + 2
         else:
             self._trailer_bytes = 0
+
+    def _count_line(self) -> None:
+        self._lines_left -= 1
+        if self._lines_left < 0:
+            raise FramingLimitError(f"expected chunks of at least {BYTES_PER_LINE} bytes in a body of so many")
 
     def _content(self, data: bytes, at: int, copy: Copy | None) -> int:
         stop = min(len(data), at + self._chunk)
@@ -152,6 +170,7 @@ class ChunkedBody:
                 raise FramingError("expected a chunk size")
             self._begin(int(found[1], 16))
             return
+        self._count_line()
         self._trailer_bytes += len(line)
         if not line.endswith(b"\r\n") or self._trailer_bytes > TRAILER_CAP:
             raise FramingError(f"expected trailer lines of at most {TRAILER_CAP} bytes in all")

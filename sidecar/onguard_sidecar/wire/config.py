@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from onguard import contract
+from onguard_sidecar.wire.limits import CONNECTIONS, IDLE_S, Limits
 
 FORMAT: Final = "1"
 _Item = TypeVar("_Item")
@@ -34,6 +35,7 @@ class Settings(NamedTuple):
     config_dir: Path = Path(contract.DIR_CONFIG)
     grace_s: float = 30.0
     """The pod's ``terminationGracePeriodSeconds``."""
+    limits: Limits = Limits()
 
 
 class WireConfig(NamedTuple):
@@ -78,6 +80,10 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         shared_dir=Path(env.get(contract.ENV_SHARED_DIR) or contract.DIR_SHARED),
         config_dir=Path(env.get(contract.ENV_CONFIG_DIR) or contract.DIR_CONFIG),
         grace_s=number(contract.ENV_GRACE_PERIOD, 30, 1e6),
+        limits=Limits(
+            connections=int(number(contract.ENV_WIRE_CONNECTIONS, CONNECTIONS, 1e6)),
+            idle_s=number(contract.ENV_WIRE_IDLE, IDLE_S, 1e9),
+        ),
     )
     if faults:
         raise ConfigError("; ".join(faults))

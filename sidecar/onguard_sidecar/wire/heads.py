@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple, TypeVar
 
+from onguard_sidecar.wire.limits import FREE_BYTES
+
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _FIELDS: Final = rb"((?:" + _TOKEN + rb"++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
 _REQUEST: Final = re.compile(rb"(" + _TOKEN + rb"++) ([^\x00-\x20\x7f]++) HTTP/1\.([01])\r\n" + _FIELDS)
@@ -36,6 +38,10 @@ class NotHttpError(FramingError):
     """The bytes cannot be the start of an HTTP/1 request: TLS, HTTP/2, or something else."""
 
 
+class FramingLimitError(FramingError):
+    """It may be HTTP/1, but framing it would cost more than is allowed."""
+
+
 class RequestHead(NamedTuple):
     """What of a request's head decides framing and counting."""
 
@@ -46,7 +52,7 @@ class RequestHead(NamedTuple):
     upgrade: bool
     inference: bool
     is_plain: bool
-    """Its length is known and nothing special comes of it: no HEAD, CONNECT, Upgrade."""
+    """Its length is known and small, and nothing special comes of it: no HEAD, CONNECT, Upgrade."""
 
 
 class ResponseHead(NamedTuple):
@@ -81,7 +87,7 @@ def parse_request(head: bytes, is_inference: Callable[[bytes, bytes], bool]) -> 
         is_connect=method == b"CONNECT",
         upgrade=upgrades,
         inference=is_inference(method, target),
-        is_plain=not upgrades and length != CHUNKED and method not in (b"HEAD", b"CONNECT"),
+        is_plain=not upgrades and length != CHUNKED and length <= FREE_BYTES and method not in (b"HEAD", b"CONNECT"),
     )
 
 

@@ -30,6 +30,7 @@ _OUTBOX_FULL: Final = WIRE_INDEX["dropped_outbox_full"]
 _NO_ANALYST: Final = WIRE_INDEX["dropped_no_analyst"]
 _TOO_LARGE: Final = WIRE_INDEX["dropped_too_large"]
 _ANALYST_DIED: Final = WIRE_INDEX["dropped_analyst_died"]
+_WAITING_BYTES: Final = WIRE_INDEX["outbox_bytes"]
 _COUNTERS: Final = len(WIRE_FIELDS)
 """Published with each batch; histograms and epochs follow with the next sweep."""
 _EMPTY_BATCH: Final = 4
@@ -80,6 +81,7 @@ class Outbox:
             self._timer.cancel()
             self._timer = None
         self._send_batch()
+        self._tally[_WAITING_BYTES] = self._backlog_bytes
         self._ledger.publish(_COUNTERS)
 
     def _send_batch(self) -> None:
@@ -144,6 +146,7 @@ class Outbox:
 
     def _on_writable(self) -> None:
         self._send_backlog()
+        self._tally[_WAITING_BYTES] = self._backlog_bytes
         self._ledger.publish(_COUNTERS)
 
     def _send_backlog(self) -> None:
@@ -198,6 +201,6 @@ class Outbox:
         self._tally[_NO_ANALYST] += waiting
         self._batch, self._batch_bytes = [], _EMPTY_BATCH
         self._backlog.clear()
-        self._backlog_bytes = 0
+        self._backlog_bytes = self._tally[_WAITING_BYTES] = 0
         counted = self._ledger.accounted() + self._tally[_ANALYST_DIED]
         self._tally[_ANALYST_DIED] += max(0, self._tally[_HANDED_OVER] - counted)

@@ -16,6 +16,7 @@ class Pending:
         request_done, response_done: the message is framed to its end.
         judged: it was still in flight at the largest latency bound and is counted in the epochs.
         unit: number of this inference request on its connection, -1 for other requests.
+        charged: bytes charged to the budget beside those of the copies.
         closing: its answer carries the ``Connection: close`` of a lame duck.
     """
 
@@ -37,6 +38,7 @@ class Pending:
     last_ns = -1
     gap_ns = 0
     chunks = 0
+    charged = 0
 
     def __init__(self, number: int, head: RequestHead, request_head: bytes, started_ns: int) -> None:
         self.number = number
@@ -61,6 +63,11 @@ class Pending:
         if self.response_copy is not None:
             self.response_body = self.response_copy.content()
             self.flags |= RESPONSE_TRUNCATED * self.response_copy.truncated
+
+    def held(self) -> int:
+        """Bytes charged to the budget."""
+        copies = (self.request_copy, self.response_copy)
+        return self.charged + sum(copy.size for copy in copies if copy is not None)
 
     def exchange(self, connection: int, wall_ns: int, now: int) -> Exchange:
         """The finished value; ``wall_ns`` is what to add to a monotonic time to get wall-clock time."""

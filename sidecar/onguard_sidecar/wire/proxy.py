@@ -8,16 +8,17 @@ of the wire's own is 502, when the model can't be reached and the client speaks 
 """
 
 import asyncio
-import socket
-import struct
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from onguard_sidecar.ledger import WIRE_INDEX
+from onguard_sidecar.wire import room
 from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
 from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import Heads, may_begin_request
+from onguard_sidecar.wire.limits import Budget, Limits
+from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, reset
 
 LINGER_S: Final = 2.0
 """After the wire's own end of a connection: time for the client to close its side, so that no reset overtakes bytes."""
@@ -35,7 +36,6 @@ SEEN_S: Final = 0.005
 """Longest time that an arrival waits to be framed."""
 SEEN_LARGE: Final = 16 << 10
 """Bytes of an arrival that is framed at once, so that at most SEEN_MAX times as much (1 MiB) waits."""
-_RESET: Final = struct.pack("ii", 1, 0)
 _FROM_CLIENT: Final = WIRE_INDEX["bytes_from_client"]
 _FROM_MODEL: Final = WIRE_INDEX["bytes_from_model"]
 
@@ -61,10 +61,12 @@ class Traffic:
         lame: a lame duck: answers say that the connection ends.
         seen: arrivals that wait to be framed: who takes them, the counter of their bytes, bytes, monotonic ns.
         most: arrivals that may wait.
+        budget: of what all framers keep.
     """
 
-    def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler) -> None:
-        self.accounts, self.heads, self.dialler = accounts, heads, dialler
+    def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler, limits: Limits) -> None:
+        self.accounts, self.heads, self.dialler, self.limits = accounts, heads, dialler, limits
+        self.budget = Budget()
         self.clients: set[ClientSide] = set()
         self.lame = False
         self._number = 0
@@ -115,6 +117,26 @@ class Traffic:
         for client in tuple(self.clients):
             client.sweep(now)
 
+    def has_room(self) -> bool:
+        """Whether one more connection fits, if need be in place of some that are quiet between two requests."""
+        if len(self.clients) < self.limits.connections:
+            return True
+        quiet = room.quietest(self.clients)
+        for client in quiet:
+            self.accounts.count("connections_evicted")
+            client.finish()
+        return bool(quiet)
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing has moved for too long."""
+        for client in room.idle(self.clients, self.limits.idle_s):
+            self.accounts.count("connections_idle_closed")
+            client.transport.close()
+
+    def buffered(self) -> int:
+        """Bytes that wait to be written, to either side."""
+        return sum(client.buffered() for client in self.clients)
+
 
 class ClientSide(asyncio.Protocol):
     """The connection that a client opened."""
@@ -122,10 +144,10 @@ class ClientSide(asyncio.Protocol):
     def __init__(self, traffic: Traffic, number: int) -> None:
         self._traffic = traffic
         self._account = ConnectionAccount(traffic.accounts, number)
-        self.framer = Framer(traffic.heads, self._account)
+        self.framer = Framer(traffic.heads, self._account, traffic.budget)
         self._feed = self.framer.feed_client
-        self._write = _NOT_CONNECTED.write
-        self.transport: asyncio.Transport = _NOT_CONNECTED
+        self._write = NOT_CONNECTED.write
+        self.transport: asyncio.Transport = NOT_CONNECTED
         self._model = ModelSide(self, traffic)
         self._dialling: asyncio.Task[None] | None = None
         self._aside: list[bytes] | None = []
@@ -142,10 +164,15 @@ class ClientSide(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read nothing until the model is connected."""
-        self.transport = _prepared(transport)
-        self._traffic.clients.add(self)
-        self._traffic.accounts.count("connections")
-        self._traffic.accounts.count("connections_open")
+        traffic = self._traffic
+        self.transport = prepared(transport)
+        if not traffic.has_room():
+            traffic.accounts.count("connections_refused")
+            self.transport.abort()
+            return
+        traffic.clients.add(self)
+        traffic.accounts.count("connections")
+        traffic.accounts.count("connections_open")
         loop = asyncio.get_running_loop()
         loop.call_soon(self.hold, "dialling")  # later: uvloop starts to read after this method, whatever it does
         self._dialling = loop.create_task(self._dial())
@@ -177,6 +204,8 @@ class ClientSide(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: its requests are aborted, the model learns of it at once."""
+        if self not in self._traffic.clients:  # there was no room for it
+            return
         self._traffic.clients.discard(self)
         self._traffic.accounts.count("connections_open", -1)
         self._traffic.catch_up()
@@ -253,6 +282,10 @@ class ClientSide(asyncio.Protocol):
             return self.transport.get_write_buffer_size() > 0
         return not self.is_idle() or self.transport.get_write_buffer_size() > 0
 
+    def buffered(self) -> int:
+        """Bytes that wait to be written, to either side."""
+        return self.transport.get_write_buffer_size() + self._model.transport.get_write_buffer_size()
+
     def sweep(self, now: int) -> None:
         """Judge what is overdue, close what is half closed and quiet."""
         if self.framer.queue:
@@ -299,12 +332,12 @@ class ModelSide(asyncio.Protocol):
         self._client = client
         self._traffic = traffic
         self._feed = client.framer.feed_server
-        self._write = _NOT_CONNECTED.write
-        self.transport: asyncio.Transport = _NOT_CONNECTED
+        self._write = NOT_CONNECTED.write
+        self.transport: asyncio.Transport = NOT_CONNECTED
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The model accepted."""
-        self.transport = _prepared(transport)
+        self.transport = prepared(transport)
         self._write = self._client.transport.write
 
     def data_received(self, data: bytes) -> None:
@@ -365,38 +398,3 @@ class ModelSide(asyncio.Protocol):
             client.finish()
         elif client.framer.reason is not None:
             client.release("lame")
-
-
-def reset(transport: asyncio.Transport) -> None:
-    """Make the close of a connection a reset (RST)."""
-    raw = transport.get_extra_info("socket")
-    if raw is not None:
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-
-
-def _prepared(transport: asyncio.BaseTransport) -> asyncio.Transport:
-    stream = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
-    stream.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return stream
-
-
-class _NotConnected(asyncio.Transport):
-    """Stands in before a connection exists, so that no event has to ask."""
-
-    def is_closing(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        pass
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-
-_NOT_CONNECTED: Final = _NotConnected()

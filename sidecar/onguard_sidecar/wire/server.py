@@ -24,8 +24,9 @@ from onguard_sidecar.wire.accounts import Accounts
 from onguard_sidecar.wire.config import ConfigError, Settings, WireConfig, parse_config, settings_of
 from onguard_sidecar.wire.heads import Heads
 from onguard_sidecar.wire.health import Health
+from onguard_sidecar.wire.limits import BUFFER_BYTES
 from onguard_sidecar.wire.matching import Matcher
-from onguard_sidecar.wire.outbox import Outbox
+from onguard_sidecar.wire.outbox import BACKLOG_BYTES, Outbox
 from onguard_sidecar.wire.proxy import ModelSide, Traffic
 
 LOOPBACK: Final = "127.0.0.1"
@@ -33,6 +34,9 @@ LOOPBACK_6: Final = "::1"
 EVERY_4: Final = "0.0.0.0"  # noqa: S104 - traffic for the pod comes to the pod's address
 SWEEP_S: Final = 0.25
 """Longest age of what the ledger shows, and precision of what is judged in flight."""
+USAGE_S: Final = 1.0
+IDLE_LOOK_S: Final = 60.0
+"""Between two looks for connections that are idle too long: 5 ms with 4,096 of them."""
 CONFIG_S: Final = 3.0
 """Between two looks at ``wire.conf``; the kubelet itself takes up to a minute."""
 SPARE_S: Final = 5.0
@@ -54,11 +58,13 @@ class Wire:
         self.accounts = Accounts(self._ledger, self._outbox, random.random, wall_ns=_wall_ns())
         self.accounts.count("started_ns", time.time_ns())
         self._heads = Heads(Matcher((), ()).is_inference)
-        self.traffic = Traffic(self.accounts, self._heads, self)
+        self.traffic = Traffic(self.accounts, self._heads, self, settings.limits)
+        self._show_limits()
         self._conf = settings.config_dir / contract.KEY_WIRE_CONF
         self._conf_seen: bytes | None = b""
         self._servers: list[asyncio.Server] = []
         self._timers: set[asyncio.TimerHandle] = set()
+        self._sharing: asyncio.Task[None] | None = None
         self._deadline: float | None = None
 
     async def start(self) -> None:
@@ -67,12 +73,31 @@ class Wire:
         self._read_config()
         health = await self._listen(lambda: Health(self._is_lame), settings.health_port)
         data = await self._listen(self.traffic.client, settings.wire_port)
-        drain = await draining.serve(settings.shared_dir / contract.FILE_DRAIN_SOCKET, self.drain)
-        self._servers = [data, health, drain]
-        self._outbox.connect()
+        self._servers = [data, health]
+        await self._share()
         self._every(SWEEP_S, self._sweep)
+        self._every(USAGE_S, self._show_usage)
+        self._every(min(IDLE_LOOK_S, settings.limits.idle_s / 4), self.traffic.close_idle)
         self._every(CONFIG_S, self._read_config)
         _log.info("event=listening port=%d upstream_port=%d", settings.wire_port, settings.upstream_port)
+
+    async def _share(self) -> None:
+        """Take what the shared volume must give; traffic passes without it, and a full volume is asked again."""
+        shared = self._settings.shared_dir
+        try:
+            if len(self._servers) == 2:
+                self._servers.append(await draining.serve(shared / contract.FILE_DRAIN_SOCKET, self.drain))
+            is_shared = self._ledger.settle(shared / contract.FILE_LEDGER)
+        except OSError:
+            is_shared = False
+        if is_shared:
+            self._outbox.connect()
+        elif not self.traffic.lame:
+            _log.warning("event=no_room path=%s", shared)
+            self._later(CONFIG_S, self._share_again)
+
+    def _share_again(self) -> None:
+        self._sharing = self._loop.create_task(self._share())
 
     async def _listen(self, protocol: Callable[[], asyncio.Protocol], port: int) -> asyncio.Server:
         """On the configured host, or on every address; of IPv4 alone where IPv6 is switched off."""
@@ -132,12 +157,20 @@ class Wire:
     def _every(self, seconds: float, act: Callable[[], None]) -> None:
         """Call again and again until :meth:`stop`."""
 
-        def tick() -> None:
+        def again() -> None:
+            act()
+            self._later(seconds, again)
+
+        self._later(seconds, again)
+
+    def _later(self, seconds: float, act: Callable[[], None]) -> None:
+        """Call once, unless :meth:`stop` comes before."""
+
+        def on_time() -> None:
             self._timers.discard(handle)
             act()
-            self._every(seconds, act)
 
-        handle = self._loop.call_later(seconds, tick)
+        handle = self._loop.call_later(seconds, on_time)
         self._timers.add(handle)
 
     def _sweep(self) -> None:
@@ -145,6 +178,21 @@ class Wire:
         self.accounts.wall_ns = _wall_ns()
         self.traffic.sweep(now)
         self.accounts.publish(now)
+
+    def _show_limits(self) -> None:
+        """In the ledger, so that a page can show use beside limit."""
+        limits, show = self._settings.limits, self.accounts.show
+        show("limit_connections", limits.connections)
+        show("limit_idle_s", round(limits.idle_s))
+        show("limit_copy_bytes", self.traffic.budget.size)
+        show("limit_buffer_bytes", BUFFER_BYTES)
+        show("limit_outbox_bytes", BACKLOG_BYTES)
+
+    def _show_usage(self) -> None:
+        budget, show = self.traffic.budget, self.accounts.show
+        show("copy_bytes", budget.size - budget.left)
+        show("copies_shed", budget.shed)
+        show("buffered_bytes", self.traffic.buffered())
 
     def _read_config(self) -> None:
         """Take ``wire.conf`` if it changed; the last good one stays in force when the new one is bad."""

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,15 @@ def account(counters: dict[str, int]) -> int:
     return sum(counters[x] for x in ("not_inference", "sampled_out", "truncated", "outbox", "handed_over", *dropped))
 
 
-def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", listen_host: str = "127.0.0.1", grace_s: int = 15) -> Wire:
+def start_wire(
+    where: Path,
+    *,
+    pod_ip: str = "127.0.0.1",
+    listen_host: str = "127.0.0.1",
+    grace_s: int = 15,
+    env: Mapping[str, str] | None = None,
+    program: Sequence[str] = PROGRAM,
+) -> Wire:
     """A wire on free ports."""
     port, health_port, model_port = free_ports(3)
     shared, conf = where / "shared", where / "config"
@@ -151,6 +159,7 @@ def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", listen_host: str = "12
     (conf / contract.KEY_WIRE_CONF).write_text(sidecar_config.render(told)[contract.KEY_WIRE_CONF])
     env = {
         **os.environ,
+        **(env or {}),
         contract.ENV_UPSTREAM_PORT: str(model_port),
         contract.ENV_POD_IP: pod_ip,
         contract.ENV_LISTEN_HOST: listen_host,
@@ -162,7 +171,7 @@ def start_wire(where: Path, *, pod_ip: str = "127.0.0.1", listen_host: str = "12
     }
     log = where / "wire.log"
     with log.open("wb") as stderr:
-        process = subprocess.Popen(PROGRAM, env=env, stderr=stderr)
+        process = subprocess.Popen(program, env=env, stderr=stderr)
     wire = Wire(process, port, health_port, model_port, shared, conf, log, env)
     eventually(lambda: "event=listening" in log.read_text() or process.poll() is not None)
     assert process.poll() is None, log.read_text()
@@ -281,6 +290,7 @@ class Load:
     wire: Wire
     clients: int
     pause_s: float = 0.0
+    body: bytes = b""
     answered: int = 0
     failed: list[str] = field(default_factory=list)
 
@@ -300,7 +310,7 @@ class Load:
         peer, count = self.wire.connect(), 0
         while not self._stopped.is_set():
             count += 1
-            body = b"%d-%d" % (number, count)
+            body = b"%d-%d" % (number, count) + self.body
             seen = play(peer, [("send", request(body)), ("until", b"\r\n\r\n" + body)])
             if not seen.got.endswith(body):
                 self.failed.append(f"request {count} of client {number}: {seen}")

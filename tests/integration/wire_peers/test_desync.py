@@ -13,9 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from onguard_sidecar.wire.framing import Framer, Opaque
+from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import Heads
+from onguard_sidecar.wire.limits import Budget
 from onguard_sidecar.wire.pending import Pending
+from onguard_sidecar.wire.sink import Opaque
 from tests.integration.wire.peers import End, Wire, finish, start_wire
 from tests.integration.wire_peers.origin_apps import seen
 from tests.integration.wire_peers.origins import NAMES, origin
@@ -130,7 +132,7 @@ class Book:
 def framed(pieces: Pieces, answer: End) -> list[Pending] | None:
     """The answered exchanges of a conversation; None where the framer gives up."""
     book = Book()
-    framer = Framer(Heads(lambda method, target: True), book)
+    framer = Framer(Heads(lambda method, target: True), book, Budget())
     framer.feed_client(b"".join(piece for piece in pieces if isinstance(piece, bytes)), 1)
     framer.feed_server(bytes(answer.got), 2)
     framer.end_server(3, reset=answer.end != "eof")

@@ -8,9 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onguard_sidecar.exchange import BODY_CAP, CLIENT_ABORTED, REQUEST_TRUNCATED, RESPONSE_TRUNCATED, UPSTREAM_RESET
-from onguard_sidecar.wire.framing import HELD_CAP, Framer, Opaque
+from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import Heads
+from onguard_sidecar.wire.limits import Budget
 from onguard_sidecar.wire.pending import Pending
+from onguard_sidecar.wire.request_framing import HELD_CAP
+from onguard_sidecar.wire.sink import Opaque
 
 Script = list[tuple[str, bytes]]
 """Bytes by side: c from the client, s from the model."""
@@ -46,7 +49,7 @@ def new_heads() -> Heads:
 
 def framer(heads: Heads | None = None) -> tuple[Framer, Seen]:
     seen = Seen()
-    return Framer(heads or new_heads(), seen), seen
+    return Framer(heads or new_heads(), seen, Budget()), seen
 
 
 def play(script: Script, cut: int = 1 << 30, heads: Heads | None = None) -> tuple[Framer, Seen]:
@@ -320,6 +323,7 @@ def test_random_cuts_of_pipelined_requests_change_nothing(
         script += [(side, data[a:b]) for a, b in itertools.pairwise(edges)]
     machine, seen = play(script)
     assert (machine.reason, len(seen.over)) == (None, len(messages))
+    assert machine._budget.left == machine._budget.size
 
 
 LAME: dict[str, tuple[Script, bytes, bool]] = {

@@ -13,6 +13,7 @@ from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
 from onguard_sidecar.wire.config import WireConfig
 from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import Heads
+from onguard_sidecar.wire.limits import Budget
 from onguard_sidecar.wire.matching import Matcher
 
 POST = b"POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}"
@@ -43,7 +44,7 @@ class Bench:
 
     def connect(self) -> Framer:
         account = ConnectionAccount(self.accounts, len(self.framers))
-        self.framers.append((Framer(Heads(Matcher((), ()).is_inference), account), account))
+        self.framers.append((Framer(Heads(Matcher((), ()).is_inference), account, Budget()), account))
         return self.framers[-1][0]
 
     def ask(self, framer: Framer, at: int, *, status: int = 200, takes: int = MS, request: bytes = POST) -> None:

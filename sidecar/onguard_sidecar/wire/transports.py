@@ -1,0 +1,63 @@
+"""What the data path needs of sockets beside reading and writing."""
+
+import asyncio
+import socket
+import struct
+from typing import Final, cast
+
+from onguard_sidecar.wire.limits import BUFFER_BYTES
+
+KEEPALIVE_S: Final = 300
+"""Silence after which the kernel asks whether the other side still exists; invisible to both programs."""
+_RESET: Final = struct.pack("ii", 1, 0)
+_QUIET: Final = struct.Struct("@44xI4xI")
+"""Of ``struct tcp_info`` (linux/tcp.h): ``tcpi_last_data_sent`` and ``tcpi_last_data_recv``, in ms."""
+
+
+def prepared(transport: asyncio.BaseTransport) -> asyncio.Transport:
+    """A new connection's transport: no delay, bounded buffer, dead peers noticed."""
+    stream = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
+    raw = stream.get_extra_info("socket")
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
+    stream.set_write_buffer_limits(BUFFER_BYTES)
+    return stream
+
+
+def reset(transport: asyncio.Transport) -> None:
+    """Make the close of a connection a reset (RST)."""
+    raw = transport.get_extra_info("socket")
+    if raw is not None:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def quiet_s(transport: asyncio.Transport) -> float:
+    """Seconds without a byte in either direction. The kernel knows; keeping it here would cost every request."""
+    raw = transport.get_extra_info("socket")
+    if raw is None or transport.is_closing():
+        return 0.0
+    sent_ms, received_ms = _QUIET.unpack(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUIET.size))
+    return float(min(sent_ms, received_ms)) / 1e3
+
+
+class _NotConnected(asyncio.Transport):
+    """Stands in before a connection exists, so that no event has to ask."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+NOT_CONNECTED: Final = _NotConnected()
