@@ -17,7 +17,8 @@ from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar.analyst.accumulate import Group, unit_shares
 from onguard_sidecar.analyst.align import Aligned, Columns
 from onguard_sidecar.analyst.duplicates import Recent
-from onguard_sidecar.decoding import encoding, formats, heads
+from onguard_sidecar.analyst.speech import Speech
+from onguard_sidecar.decoding import encoding, formats, heads, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
 from onguard_sidecar.exchange import Exchange
 
@@ -48,6 +49,7 @@ class Tally:
     missing: int = 0
     extra: int = 0
     coerced: int = 0
+    speech: Speech = dataclasses.field(default_factory=Speech, compare=False)
 
     def note(self, aligned: Aligned) -> None:
         """Add what did not fit."""
@@ -153,18 +155,28 @@ class Analysis:
 
     def _answer_is_lost(self, exchange: Exchange, fmt: formats.Format) -> bool:
         """Count the outputs of an answer that has some; whether it should have had and could not be read."""
-        if self._outputs is None or not 200 <= exchange.status < 300 or exchange.client_aborted:
+        wanted = self._outputs is not None or fmt is formats.OPENAI
+        if not wanted or not 200 <= exchange.status < 300 or exchange.client_aborted:
             return False
         if exchange.response_truncated or exchange.upstream_reset:
             return True
-        head = heads.parse(exchange.response_head)
-        body = encoding.expand(exchange.response_body, head.content_encoding)
-        batch: Decoded = body if isinstance(body, Undecodable) else fmt.decode_response(body, head)
-        aligned = batch if isinstance(batch, Undecodable) else self._outputs.columns.align(batch)
+        batch = self._answer(exchange, fmt)
+        if isinstance(batch, Undecodable) or self._outputs is None:
+            return isinstance(batch, Undecodable)
+        aligned = self._outputs.columns.align(batch)
         if isinstance(aligned, Undecodable):
             return True
         self._outputs.count(aligned)
         return False
+
+    def _answer(self, exchange: Exchange, fmt: formats.Format) -> Decoded:
+        head = heads.parse(exchange.response_head)
+        body = encoding.expand(exchange.response_body, head.content_encoding)
+        batch = body if isinstance(body, Undecodable) else fmt.decode_response(body, head)
+        if fmt is formats.OPENAI and isinstance(batch, Batch):
+            streamed = head.content_type.startswith(openai.EVENT_STREAM)
+            self.tally.speech.note(batch, exchange, streamed=streamed)
+        return batch
 
 
 class _Request(NamedTuple):

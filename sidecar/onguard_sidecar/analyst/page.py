@@ -17,6 +17,7 @@ from onguard import contract
 from onguard.counts import ResourceSample
 from onguard_sidecar.analyst.analysis import Tally
 from onguard_sidecar.analyst.display import Shown
+from onguard_sidecar.analyst.speech import FIRST_TOKEN_NS, GAP_NS, Speech
 from onguard_sidecar.ledger import ANALYST_ACCOUNT, Histogram, Snapshot
 from onguard_sidecar.resources import Usage
 
@@ -154,6 +155,8 @@ def _all(view: View, make: _Maker) -> Iterator[Metric]:
         yield from _account(view.snapshot, make)
         yield from _bounds(view.snapshot, make)
     yield from _reading(view, make)
+    if view.tally.speech.answers:
+        yield from _speech(view.tally.speech, make)
     yield from _resources(view, make)
     yield from _features(view, make)
 
@@ -235,6 +238,20 @@ def _reading(view: View, make: _Maker) -> Iterator[Metric]:
     yield make.counter(contract.METRIC_COLUMNS, text, kinds, "kind")
     text = "Faults of our own decoders."
     yield make.counter(contract.METRIC_DECODE_ERRORS, text, {(): view.faults})
+
+
+def _speech(speech: Speech, make: _Maker) -> Iterator[Metric]:
+    tokens = {("prompt",): speech.prompt_tokens, ("completion",): speech.completion_tokens}
+    yield make.counter(contract.METRIC_LLM_TOKENS, "Tokens of decoded answers of a language model.", tokens, "kind")
+    finish = {(reason,): speech.finish[reason] for reason in sorted(speech.finish)}
+    yield make.counter(contract.METRIC_LLM_CHOICES, "Choices by why they ended.", finish, "finish_reason")
+    yield make.counter(contract.METRIC_LLM_REFUSALS, "Choices that were refusals.", {(): speech.refusals})
+    text = "First byte of the request to first byte of the streamed answer."
+    yield make.histogram(contract.METRIC_LLM_FIRST_TOKEN, text, FIRST_TOKEN_NS, speech.first_token.histogram)
+    text = "Mean time between two arrivals of a streamed answer."
+    yield make.histogram(contract.METRIC_LLM_GAP, text, GAP_NS, speech.gap.histogram)
+    text = "Longest time between two arrivals of a streamed answer."
+    yield make.histogram(contract.METRIC_LLM_LONGEST_GAP, text, GAP_NS, speech.longest_gap.histogram)
 
 
 def _resources(view: View, make: _Maker) -> Iterator[Metric]:

@@ -1,6 +1,7 @@
 """The page of /metrics as a function of a view: what is on it, what is not, and its bound."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from prometheus_client.registry import Collector
 from onguard import contract
 from onguard.counts import ResourceSample
 from onguard_sidecar.analyst.display import Shown
+from onguard_sidecar.analyst.analysis import Tally
 from onguard_sidecar.analyst.page import MAX_SERIES, View, account, families
+from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.ledger import ANALYST_FIELDS, WIRE_FIELDS, Histogram, Ledger, Snapshot, layout_of
 from onguard_sidecar.resources import Usage
 
