@@ -1,6 +1,5 @@
 """Each exchange ends in exactly one field of the ledger, and only what was decoded is counted."""
 
-import dataclasses
 import gzip
 import json
 from typing import Any
@@ -12,7 +11,7 @@ from onguard.counts import Counts
 from onguard.profile import Profile
 from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar import exchange as exchanges
-from onguard_sidecar.analyst.analysis import Analysis
+from onguard_sidecar.analyst.analysis import Analysis, Tally
 from onguard_sidecar.exchange import Exchange
 from onguard_sidecar.ledger import ANALYST_ACCOUNT
 from tests.unit.analyst.references import CHURN
@@ -167,4 +166,4 @@ def test_a_configured_protocol_that_is_wrong_is_visible() -> None:
 def test_misfits_are_tallied() -> None:
     one = analysis()
     one.take(exchange(b'{"instances": [{"age": "3", "city": "a", "x": 1}]}'), now=0)
-    assert dataclasses.astuple(one.tally) == (1, 1, 0, 1, 1, 1)
+    assert one.tally == Tally(rows=1, requests=1, missing=1, extra=1, coerced=1)

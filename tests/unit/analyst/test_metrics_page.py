@@ -11,8 +11,8 @@ from prometheus_client.registry import Collector
 
 from onguard import contract
 from onguard.counts import ResourceSample
-from onguard_sidecar.analyst.display import Shown
 from onguard_sidecar.analyst.analysis import Tally
+from onguard_sidecar.analyst.display import Shown
 from onguard_sidecar.analyst.page import MAX_SERIES, View, account, families
 from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.ledger import ANALYST_FIELDS, WIRE_FIELDS, Histogram, Ledger, Snapshot, layout_of
@@ -131,6 +131,7 @@ def test_every_metric_of_the_sidecar_in_the_contract_can_be_on_the_page(snapshot
         **{f: getattr(view, f) for f in view.__dataclass_fields__}
         | {
             "memory_limit_bytes": 1.0,
+            "tally": Tally(speech=Speech(answers=1, finish=Counter(stop=1))),
             "model_use": ResourceSample(source="x", cpu_seconds=1.0, memory_bytes=1.0, threads=1, open_fds=1),
         }
     )
