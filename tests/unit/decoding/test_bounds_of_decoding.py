@@ -4,13 +4,20 @@ import gzip
 import json
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
+import brotli  # type: ignore[import-untyped]  # it has no types
 import pytest
+from backports import zstd
 
 from onguard_sidecar.decoding import encoding, heads, kserve_v1, open_inference_v2
 from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Reason, Undecodable
 
 BODY = b'{"instances": [[1, 2]]}'
+
+
+def _br(body: bytes) -> bytes:
+    return bytes(brotli.compress(body, quality=5))
 
 
 @pytest.mark.parametrize(
@@ -22,6 +29,8 @@ BODY = b'{"instances": [[1, 2]]}'
         (gzip.compress(BODY), " GZIP "),
         (gzip.compress(BODY), "x-gzip"),
         (zlib.compress(BODY), "deflate"),
+        (brotli.compress(BODY), "br"),
+        (zstd.compress(BODY), "zstd"),
     ],
 )
 def test_a_known_encoding_is_undone(body: bytes, name: str) -> None:
@@ -30,20 +39,37 @@ def test_a_known_encoding_is_undone(body: bytes, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("body", "name"),
-    [(BODY, "br"), (BODY, "gzip, gzip"), (BODY, "gzip"), (gzip.compress(BODY)[:-9], "gzip"), (b"", "gzip")],
+    [
+        (BODY, "compress"),
+        (BODY, "gzip, gzip"),
+        *((BODY, name) for name in ("gzip", "br", "zstd")),
+        *((b"", name) for name in ("gzip", "br", "zstd")),
+        (gzip.compress(BODY)[:-9], "gzip"),
+        (brotli.compress(BODY)[:-3], "br"),
+        (zstd.compress(BODY)[:-3], "zstd"),
+    ],
 )
 def test_an_unknown_or_broken_encoding_says_so(body: bytes, name: str) -> None:
     assert encoding.expand(body, name) == Undecodable(Reason.UNSUPPORTED_ENCODING)
 
 
-def test_a_bomb_is_not_expanded() -> None:
-    bomb = gzip.compress(b"0" * (64 << 20), 9)
+@pytest.mark.parametrize(("compress", "name"), [(gzip.compress, "gzip"), (_br, "br"), (zstd.compress, "zstd")])
+def test_a_bomb_is_not_expanded(compress: Callable[[bytes], bytes], name: str) -> None:
+    bomb = compress(b"0" * (64 << 20))
     tracemalloc.start()
-    result = encoding.expand(bomb, "gzip")
+    result = encoding.expand(bomb, name)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert result == Undecodable(Reason.TOO_LARGE)
     assert peak < 4 * encoding.MAX_EXPANDED_BYTES
+
+
+def test_a_zstd_frame_that_wants_a_large_window_is_not_understood() -> None:
+    options = {zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.content_size_flag: 0}
+    made = zstd.ZstdCompressor(options=options)
+    frame = made.compress(b"0" * 1000) + made.flush()
+    assert zstd.decompress(frame) == b"0" * 1000
+    assert encoding.expand(frame, "zstd") == Undecodable(Reason.UNSUPPORTED_ENCODING)
 
 
 @pytest.mark.parametrize("decode", [kserve_v1.decode_request, open_inference_v2.decode_request])
