@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
@@ -21,9 +22,10 @@ from onguard_operator import evaluate, reference, release, tokens
 from onguard_operator.cluster import Cluster, Kind
 from onguard_operator.objects import Object, condition_of, is_ready, is_terminating, time_of, uid_of
 from onguard_operator.observe import Observed, observe
-from onguard_operator.scrape import Reading, Scraper, Value
+from onguard_operator.scrape import NotReadable, Reading, Scraper, Value
 
 OPERATOR_NAMESPACE: Final = "onguard-system"
+READ: Final = "read"
 
 
 def record(
@@ -45,15 +47,22 @@ def record(
         key, seconds = counts_key.read_bytes(), Duration.parse(duration)
     except (OSError, ValueError) as error:
         fail(str(error))
-    frames = with_cluster(lambda cluster: _record(cluster, (space, name), key, output, seconds))
-    Console().print(f"Wrote {output}: {frames} visits.", highlight=False)
+    visits, outcomes = with_cluster(lambda cluster: _record(cluster, (space, name), key, output, seconds))
+    silent = {reason: count for reason, count in outcomes.items() if reason != READ}
+    Console().print(f"Wrote {output}: {visits} visits, {outcomes[READ]} readings of pods.", highlight=False)
+    for reason, count in silent.items():
+        Console().print(f"• {count} times a pod could not be read: {reason}", highlight=False)
+    if not outcomes[READ]:
+        fail("expected counters of at least one guarded pod, got none: there is nothing to replay")
 
 
-async def _record(cluster: Cluster, model: tuple[str, str], key: bytes, output: Path, seconds: float) -> int:
+async def _record(
+    cluster: Cluster, model: tuple[str, str], key: bytes, output: Path, seconds: float
+) -> tuple[int, Counter[str]]:
     seen = await _look(cluster, model)
     token = tokens.counts_token(key, uid_of(seen.mdep))
     profile, _ = reference.read(seen)
-    visits, end = 0, time.monotonic() + seconds
+    visits, outcomes, end = 0, Counter[str](), time.monotonic() + seconds
     async with aiohttp.ClientSession() as session:
         scraper = Scraper(session)
         with Writer(output, Opening(model[1], profile)) as writer:
@@ -63,9 +72,14 @@ async def _record(cluster: Cluster, model: tuple[str, str], key: bytes, output: 
                 readings = await scraper.read(evaluate.guarded_pods(seen), token, {})
                 writer.add(frame_of(seen, readings, time.time()))  # noqa: TID251 - an entry point
                 visits += 1
+                outcomes.update(_outcome(reading) for reading in readings.values())
                 if began + contract.SCRAPE_S > end:
-                    return visits
+                    return visits, outcomes
                 await asyncio.sleep(max(began + contract.SCRAPE_S - time.monotonic(), 0.0))
+
+
+def _outcome(reading: Reading) -> str:
+    return f"{reading.reason} ({reading.detail})" if isinstance(reading, NotReadable) else READ
 
 
 async def _look(cluster: Cluster, model: tuple[str, str]) -> Observed:

@@ -36,7 +36,7 @@ async def test_a_visit_is_written_with_reference_revision_and_counters(stage, tm
 
     monkeypatch.setattr(recording, "Scraper", Scraper)
     path = tmp_path / "counts.ogr"
-    assert await recording._record(stage.cluster, (SPACE, NAME), b"k" * 32, path, 0.0) == 1
+    assert await recording._record(stage.cluster, (SPACE, NAME), b"k" * 32, path, 0.0) == (1, {"read": 2})
     uid = stage.api.find("modeldeployments", SPACE, NAME)["metadata"]["uid"]
     assert asked == [tokens.counts_token(b"k" * 32, uid)]
     opening, frames = recordings.read(path)
