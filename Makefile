@@ -35,8 +35,8 @@ e2e: $(VENV_STAMP) cluster images ## the local cluster itself, then OnGuard on i
 	$(PYTEST) -v -n 5 --dist loadfile --no-loadscope-reorder -m "not alone" --junitxml=artifacts/e2e.xml tests/e2e
 	$(PYTEST) -v -m alone --junitxml=artifacts/e2e-alone.xml tests/e2e
 
-bench: $(VENV_STAMP) ## what the wire costs and what the statistics hold; minutes
-	$(PYTEST) -q -s tests/bench
+bench: $(VENV_STAMP) ## what the tee costs beside nginx and Envoy; ten minutes (BENCH=--short: three)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.tee.run $(BENCH)
 
 bench-statistics: $(VENV_STAMP) ## the evidence against its promises and its peers; fetches both; half an hour (BENCH=--short: minutes)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.statistics.run $(BENCH)
