@@ -14,7 +14,7 @@ from onguard.decide import Phase
 from onguard.findings import Finding
 from onguard.profile import Profile
 from onguard.upstream import Upstream
-from onguard_operator import assess, availability, compare, detect, gather, records, release, resources, strength
+from onguard_operator import assess, availability, compare, detect, exchangeable, gather, records, release, resources, strength
 from onguard_operator.assess import Comparison, Surroundings
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import PodReading, Setting
@@ -153,9 +153,11 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
     evidence, intake = gather.absorb(evidence, read, setting, expected=expected_pods(seen), now=now)
     findings = assess.findings_of(evidence, judges)
     evidence = assess.with_onsets(evidence, findings, now)
-    evidence, comparison = compare.compare(evidence, intake.paired, seen.spec, judges)
+    evidence, comparison = compare.compare(
+        evidence, intake.paired, seen.spec, judges, obstacle=exchangeable.obstacle(seen)
+    )
     revisions = {reading.pod: reading.revision for reading in read}
-    around = _around(evidence, inputs, judges, comparison, is_lossy=intake.is_lossy)
+    around = _around(evidence, inputs, judges, comparison)
     evidence = _with_bake(evidence, inputs, revisions, is_suspicious=_is_suspicious(findings, around))
     evidence = _with_memory(evidence, inputs)
     return Evaluation(
@@ -204,9 +206,7 @@ def _ready_at(pod: Object) -> float | None:
     return moment.timestamp() if condition.get("status") == "True" and moment else None
 
 
-def _around(
-    evidence: Evidence, inputs: Inputs, judges: Judges, comparison: Comparison, *, is_lossy: bool
-) -> Surroundings:
+def _around(evidence: Evidence, inputs: Inputs, judges: Judges, comparison: Comparison) -> Surroundings:
     seen = inputs.seen
     revisions = release.revisions_of_pods(seen.pods, seen.replica_sets, seen.contents)
     moment = time_of_unix(inputs.now)
@@ -215,7 +215,7 @@ def _around(
         availability=signal,
         availability_text=text,
         saturated=resources.is_saturated(inputs.usages),
-        measurement=inputs.measurement or is_lossy,
+        measurement=inputs.measurement or gather.is_lossy(evidence),
         comparison=comparison,
         strength=strength.of_release(evidence, judges),
         upstream=explained(evidence, inputs.profile),

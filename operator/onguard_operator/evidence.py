@@ -56,6 +56,7 @@ class Evidence:
         onsets: estimated Unix time at which a latched breach began, by name of the objective.
         broken_before: objectives that were broken when the present revision came.
         references: hashes of all references so far, oldest first.
+        losses: (seen, lost) requests of the last visits, oldest first.
         memory_since: Unix time since which the memory threshold is passed; 0: it is not.
         history: revisions.
         memory: decisions.
@@ -76,6 +77,7 @@ class Evidence:
     onsets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     broken_before: frozenset[str] = frozenset()
     references: tuple[str, ...] = ()
+    losses: tuple[tuple[int, int], ...] = ()
     memory_since: float = 0.0
     history: History = dataclasses.field(default_factory=History)
     memory: Memory = dataclasses.field(default_factory=Memory)
@@ -125,6 +127,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     onsets: dict[str, float]
     broken_before: frozenset[str]
     references: tuple[str, ...]
+    losses: tuple[tuple[int, int], ...] = ()
     memory_since: float
     history: History
     memory: Memory

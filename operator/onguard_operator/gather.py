@@ -31,6 +31,8 @@ GIVE_UP_EPOCHS: Final = contract.EPOCHS_SERVED - 12
 """An epoch that some pod still lacks a minute before the sidecars forget it is discarded for the arms."""
 MEASUREMENT_LOSS: Final = 0.05
 MIN_FOR_LOSS: Final = 100
+LOSS_VISITS: Final = 40
+"""Ten minutes: an analyst that restarts loses seconds of traffic, which is no reason to doubt the measuring."""
 _REACHING_CLIENTS: Final = (contract.ARM_CANDIDATE, contract.ARM_BASELINE)
 
 
@@ -64,7 +66,7 @@ class Intake:
         counts: of data, all pods summed; None if nothing was counted.
         unit_bins: (B,) weight per bin of ``counts``.
         lost: share of inference traffic that was lost in a way that may depend on it.
-        is_lossy: so much that the measuring is in doubt.
+        loss: (seen, lost) requests of this visit.
         served: epochs for errors and latency.
         paired: epochs that every pod of both arms speaks for.
     """
@@ -72,7 +74,7 @@ class Intake:
     counts: Counts | None = None
     unit_bins: Ints | None = None
     lost: float = 0.0
-    is_lossy: bool = False
+    loss: tuple[int, int] = (0, 0)
     served: Sequence[Joined] = ()
     paired: Sequence[Joined] = ()
 
@@ -106,9 +108,21 @@ def absorb(
         data=data,
         since_drift=since_drift(evidence, data, intake, setting),
         service=_step_service(evidence, setting, served),
+        losses=(*evidence.losses, intake.loss)[-LOSS_VISITS:],
         past=(*evidence.past, *_past_of(served))[-PAST_ROWS:],
     )
     return moved, dataclasses.replace(intake, served=served, paired=paired)
+
+
+def is_lossy(evidence: Evidence) -> bool:
+    """
+    Whether so much traffic was lost, for a reason that may depend on it, that the measuring is in doubt.
+
+    >>> is_lossy(Evidence(losses=((900, 0), (60, 40)))), is_lossy(Evidence(losses=((900, 0), (0, 100))))
+    (False, True)
+    """
+    seen, lost = (sum(column) for column in zip(*evidence.losses, strict=True)) if evidence.losses else (0, 0)
+    return seen + lost >= MIN_FOR_LOSS and counting.lost_share(seen, lost) > MEASUREMENT_LOSS
 
 
 def since_of(evidence: Evidence) -> int:
@@ -139,7 +153,7 @@ def _data_intake(evidence: Evidence, increments: Sequence[Increment], now: float
         counts=total,
         unit_bins=total.unit_bins if total is not None else None,
         lost=share,
-        is_lossy=share > MEASUREMENT_LOSS and seen + lost >= MIN_FOR_LOSS,
+        loss=(seen, lost),
     )
 
 
