@@ -32,12 +32,17 @@ _GOOD: Final = (Standing.GOOD, Standing.ASSUMED_GOOD)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """The arms: verdict for the table, ln of the evidence by objective, and figures for the record."""
+    """
+    The arms: verdict for the table, ln of the evidence by objective, and figures for the record.
+
+    ``refused`` says why clients do not reach the arms at random; nothing is compared then.
+    """
 
     verdict: Arms = Arms.NONE
     log_e: Mapping[str, float] = dataclasses.field(default_factory=dict)
     log_threshold: float = math.inf
     figures: tuple[Measured, ...] = ()
+    refused: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

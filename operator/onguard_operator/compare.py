@@ -28,7 +28,9 @@ _ORDER: Final = (Arms.WORSE, Arms.UNDECIDED, Arms.NOT_COMPARABLE, Arms.ALIKE)
 """Verdict over several metrics: the first of these that any metric has."""
 
 
-def compare(evidence: Evidence, paired: Sequence[Joined], spec: Spec, judges: Judges) -> tuple[Evidence, Comparison]:
+def compare(
+    evidence: Evidence, paired: Sequence[Joined], spec: Spec, judges: Judges, *, obstacle: str = ""
+) -> tuple[Evidence, Comparison]:
     """
     Take epochs that every pod of both arms speaks for, and say what the arms say.
 
@@ -37,10 +39,13 @@ def compare(evidence: Evidence, paired: Sequence[Joined], spec: Spec, judges: Ju
         paired: new epochs, in order.
         spec: what a release may cost and must differ by.
         judges: metrics that are compared.
+        obstacle: why clients do not reach the arms at random; epochs of that time are left out, whatever they show.
     """
     sides = _sides(evidence)
     if sides is None or not judges.service:
         return evidence, Comparison()
+    if obstacle:
+        return evidence, _refused(obstacle)
     rules = arms.rules_of(spec.release, metrics=len(judges.service))
     states = {judge.name: _step(evidence, judge, paired, sides=sides, rules=rules) for judge in judges.service}
     together = [epoch.id for epoch in paired if _has_both(epoch, sides)]
@@ -50,6 +55,11 @@ def compare(evidence: Evidence, paired: Sequence[Joined], spec: Spec, judges: Ju
     if not any(state.opened is not None or state.strata for state in states.values()):
         return evidence, Comparison()
     return evidence, _summary(evidence, states, rules)
+
+
+def _refused(obstacle: str) -> Comparison:
+    figure = Measured(name="arms", detail=f"ArmsNotExchangeable: {obstacle}")
+    return Comparison(verdict=Arms.NOT_COMPARABLE, figures=(figure,), refused=obstacle)
 
 
 def _sides(evidence: Evidence) -> tuple[str, str] | None:

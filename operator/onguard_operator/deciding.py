@@ -150,7 +150,8 @@ def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribut
         return False
     undecided = (Arms.NONE, Arms.NOT_COMPARABLE, Arms.UNDECIDED)
     is_served = seen.spec.release.baseline.mode is BaselineMode.SERVE
-    if not is_served or evaluation.around.comparison.verdict not in undecided:
+    comparison = evaluation.around.comparison
+    if not is_served or comparison.refused or comparison.verdict not in undecided:
         return False
     onsets = evaluation.evidence.onsets.values()
     return now - min(onsets, default=now) < PATIENCE_S

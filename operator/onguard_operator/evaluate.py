@@ -14,7 +14,18 @@ from onguard.decide import Phase
 from onguard.findings import Finding
 from onguard.profile import Profile
 from onguard.upstream import Upstream
-from onguard_operator import assess, availability, compare, detect, exchangeable, gather, records, release, resources, strength
+from onguard_operator import (
+    assess,
+    availability,
+    compare,
+    detect,
+    exchangeable,
+    gather,
+    records,
+    release,
+    resources,
+    strength,
+)
 from onguard_operator.assess import Comparison, Surroundings
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import PodReading, Setting

@@ -23,6 +23,7 @@ from onguard_operator import (
     assess,
     deciding,
     evaluate,
+    exchangeable,
     gather,
     guarding,
     injection,
@@ -347,6 +348,7 @@ def _of_cluster(scene: Scene, failed: Sequence[tuple[object, ClusterError]], set
         injection.injected(seen, scene.now, sidecar_image=settings.sidecar_image),
         guarding.traffic_guarded(seen),
         guarding.drain_guaranteed(seen),
+        exchangeable.arms_exchangeable(seen),
         _actions_allowed(seen, failed, settings.namespace),
     ]
 

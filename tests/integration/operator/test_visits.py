@@ -176,3 +176,19 @@ async def test_a_deleted_model_leaves_nothing_in_memory(stage: Stage) -> None:
     stage.visitor.forget(Key(SPACE, NAME))
     assert stage.visitor._evidence == {}
     assert not [s for m in stage.tools.telemetry.registry.collect() for s in m.samples if s.labels.get("model") == NAME]
+
+
+async def test_arms_under_session_affinity_are_refused_with_the_reason_and_a_person_is_asked(stage: Stage) -> None:
+    stage.guard(release=QUICK | {"baseline": {"mode": "Serve"}})
+    (service,) = stage.api.all("services", SPACE)
+    service["spec"]["sessionAffinity"] = "ClientIP"
+    stage.release("1")
+    await stage.run(120)
+    stage.traffic["2"] = Traffic(bad=0.3)
+    stage.release("2")
+    await stage.run(120)
+    assert stage.condition(contract.CONDITION_ARMS_EXCHANGEABLE)["reason"] == "ArmsNotExchangeable"
+    (decision,) = stage.decisions()
+    assert (decision["spec"]["mode"], decision["spec"]["control"]) == ("Approve", "none"), decision
+    assert "session affinity" in next(e["detail"] for e in decision["spec"]["evidence"] if e["name"] == "arms")
+    assert stage.condition(contract.CONDITION_READY)["status"] == "True", "the model is on guard nevertheless"
