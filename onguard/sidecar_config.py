@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from onguard import contract
-from onguard.spec import Redact, Spec
+from onguard.spec import PayloadMapping, Redact, Spec
 
 FORMAT: Final = 1
 
@@ -27,6 +27,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     version: int = FORMAT
     model: str
     protocol: str = "auto"
+    mapping: PayloadMapping | None = None
     match_model: str | None = None
     match_paths: tuple[str, ...] = ()
     ignore_paths: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ def of_spec(model: str, spec: Spec, counts_token_sha256: str) -> SidecarConfig:
     return SidecarConfig(
         model=model,
         protocol=spec.traffic.ports[0].protocol,
+        mapping=spec.traffic.ports[0].mapping,
         match_model=spec.traffic.match.model,
         match_paths=spec.traffic.match.paths,
         ignore_paths=spec.traffic.ignore,

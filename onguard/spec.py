@@ -76,11 +76,32 @@ class TargetRef(_Struct, frozen=True):
     kind: str = "Deployment"
 
 
+class MappedField(_Struct, frozen=True):
+    """A column and the query that finds it."""
+
+    name: str
+    path: str
+
+
+class PayloadMapping(_Struct, frozen=True):
+    """
+    Where inputs and outputs stand in a JSON of the model's own, as JSONPath (RFC 9535).
+
+    With ``rows`` (``output_rows``) the queries of the columns begin at each node that it finds, else at the document.
+    """
+
+    rows: str | None = None
+    inputs: tuple[MappedField, ...] = ()
+    output_rows: str | None = None
+    outputs: tuple[MappedField, ...] = ()
+
+
 class Port(_Struct, frozen=True):
-    """A named container port to guard, and what is spoken on it."""
+    """A named container port to guard, and what is spoken on it; a mapping takes the place of the protocol."""
 
     name: str = "http"
     protocol: str = "auto"
+    mapping: PayloadMapping | None = None
 
 
 class Match(_Struct, frozen=True):

@@ -17,6 +17,7 @@ from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar.analyst.accumulate import Group, unit_shares
 from onguard_sidecar.analyst.align import Aligned, Columns
 from onguard_sidecar.analyst.duplicates import Recent
+from onguard_sidecar.analyst.quick import Numbers, Plain, Quick
 from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.decoding import encoding, formats, heads, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
@@ -66,6 +67,9 @@ class Analysis:
         config: what to read.
         profile: the reference; None: decode only, so that the account is true while there is none.
         key: random bytes of this process, for the hashes of bodies and redacted values.
+
+    Raises:
+        MappingError: the configuration's mapping can't be used.
     """
 
     def __init__(self, config: SidecarConfig, profile: Profile | None, key: bytes) -> None:
@@ -73,15 +77,25 @@ class Analysis:
         self.profile = profile
         self.tally = Tally()
         self._recent = Recent(key)
+        self._mapped = formats.of_mapping(config.mapping) if config.mapping else None
         self._counts = Counts.zero(profile) if profile else None
         self._inputs = self._side(profile.inputs if profile else (), key)
         self._outputs = self._side(profile.outputs if profile else (), key)
+        self._quick = self._quick_way()
 
     def _side(self, features: tuple[Feature, ...], key: bytes) -> "_Side | None":
         if self.profile is None or self._counts is None or not features:
             return None
         columns = Columns(features, self.config.redact, key)
         return _Side(columns, Group(self.profile, columns.kept, self._counts))
+
+    def _quick_way(self) -> Quick | None:
+        """For references of plain numbers and configurations that ask for nothing special."""
+        inputs, outputs = self._inputs, self._outputs
+        if self._mapped or inputs is None or not inputs.columns.is_plain or (outputs and not outputs.columns.is_plain):
+            return None
+        plain = Plain(len(outputs.columns.kept), outputs.group) if outputs else Plain()
+        return Quick(self.config.protocol, Plain(len(inputs.columns.kept), inputs.group), plain)
 
     def take(self, exchange: Exchange, *, now: float) -> str:
         """
@@ -94,8 +108,10 @@ class Analysis:
         Returns:
             The ledger's field that it belongs to.
         """
+        if self._quick and (numbers := self._quick.read(exchange, self._is_probe)):
+            return self._take_numbers(numbers, exchange, now=now)
         head = heads.parse(exchange.request_head)
-        if head.method in _SAFE_METHODS or self._is_of_another_model(head.path):
+        if self._is_probe(head):
             return PROBE
         if exchange.request_truncated:
             return undecodable(Reason.TOO_LARGE)
@@ -122,6 +138,19 @@ class Analysis:
             **arrays,
         )
 
+    def _take_numbers(self, numbers: Numbers, exchange: Exchange, *, now: float) -> str:
+        tally = self.tally
+        if self._recent.seen(exchange.request_body, now=now):
+            tally.duplicates += 1
+            return DUPLICATE
+        tally.rows += numbers.rows
+        tally.requests += 1
+        numbers.count()
+        return ANALYSED
+
+    def _is_probe(self, head: heads.Head) -> bool:
+        return head.method in _SAFE_METHODS or self._is_of_another_model(head.path)
+
     def _is_of_another_model(self, path: str) -> bool:
         wanted = self.config.match_model
         found = _MODEL.search(path) if wanted else None
@@ -144,7 +173,7 @@ class Analysis:
         body = encoding.expand(exchange.request_body, head.content_encoding)
         if isinstance(body, Undecodable):
             return body
-        fmt = formats.choose(self.config.protocol, head=head, body=body)
+        fmt = self._mapped or formats.choose(self.config.protocol, head=head, body=body)
         if isinstance(fmt, Undecodable):
             return fmt
         batch = fmt.decode_request(body, head)

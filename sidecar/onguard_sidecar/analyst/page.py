@@ -247,7 +247,7 @@ def _speech(speech: Speech, make: _Maker) -> Iterator[Metric]:
     yield make.counter(contract.METRIC_LLM_CHOICES, "Choices by why they ended.", finish, "finish_reason")
     yield make.counter(contract.METRIC_LLM_REFUSALS, "Choices that were refusals.", {(): speech.refusals})
     text = "First byte of the request to first byte of the streamed answer."
-    yield make.histogram(contract.METRIC_LLM_FIRST_TOKEN, text, FIRST_TOKEN_NS, speech.first_token.histogram)
+    yield make.histogram(contract.METRIC_LLM_TTFT, text, FIRST_TOKEN_NS, speech.first_token.histogram)
     text = "Mean time between two arrivals of a streamed answer."
     yield make.histogram(contract.METRIC_LLM_GAP, text, GAP_NS, speech.gap.histogram)
     text = "Longest time between two arrivals of a streamed answer."

@@ -10,10 +10,13 @@ from typing import Final
 
 from onguard.profile import Profile, ProfileError, decode_profile
 from onguard.sidecar_config import ConfigError, SidecarConfig, decode_config
+from onguard.spec import PayloadMapping
 from onguard_sidecar.analyst.analysis import Analysis
 from onguard_sidecar.analyst.settings import Settings
 from onguard_sidecar.analyst.watched import Content, Watched
 from onguard_sidecar.analyst.windows import Window
+from onguard_sidecar.decoding import formats
+from onguard_sidecar.decoding.mapped import MappingError
 
 log: Final = logging.getLogger(__name__)
 
@@ -78,7 +81,8 @@ class State:
             return None
         try:
             config = decode_config(_data(content, ConfigError))
-        except ConfigError as error:
+            formats.of_mapping(config.mapping or PayloadMapping())
+        except (ConfigError, MappingError) as error:
             self.config_error = str(error)
             log.warning("keeping the last good configuration: %s", error)
             return None
@@ -111,4 +115,4 @@ def _data(content: Content, error: type[ConfigError] | type[ProfileError]) -> by
 
 def _read(config: SidecarConfig) -> tuple[object, ...]:
     """What decides how exchanges are read: a change of anything else keeps the counts."""
-    return (config.protocol, config.match_model, config.redact, config.client_header)
+    return (config.protocol, config.mapping, config.match_model, config.redact, config.client_header)

@@ -11,10 +11,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from onguard import contract
+from onguard.spec import PayloadMapping
 from onguard_sidecar.decoding import (
     invocations,
     json_text,
     kserve_v1,
+    mapped,
     open_inference_binary,
     openai,
     seldon_v1,
@@ -63,6 +65,7 @@ OPENAI: Final = Format(contract.PROTOCOL_OPENAI, _body(openai.decode_request), o
 FORMATS: Final = {
     fmt.name: fmt for fmt in (KSERVE_V1, OPEN_INFERENCE_V2, TF_SERVING, SELDON_V1, MLFLOW, SAGEMAKER, OPENAI)
 }
+MAPPED: Final = "mapping"
 _INVOCATIONS: Final = Format("invocations", invocations.decode_request, invocations.decode_sagemaker_response)
 """MLflow's or SageMaker's, which the path does not tell apart."""
 
@@ -97,6 +100,16 @@ _TELLING: Final = (
     ("prompt", OPENAI),
     ("data", SELDON_V1),
 )
+
+
+def of_mapping(mapping: PayloadMapping) -> Format:
+    """
+    The format that a mapping describes.
+
+    Raises:
+        MappingError: a query of it is no JSONPath.
+    """
+    return Format(MAPPED, _body(mapped.requests(mapping)), _body(mapped.answers(mapping)))
 
 
 def sniff(head: Head, body: bytes) -> Format | Undecodable:

@@ -25,9 +25,9 @@ class _NumericRowsAnswer(msgspec.Struct):
     predictions: list[list[float]]
 
 
-_REQUEST: Final = msgspec.json.Decoder(_NumericRequest)
-_ANSWER: Final = msgspec.json.Decoder(_NumericAnswer)
-_ROWS_ANSWER: Final = msgspec.json.Decoder(_NumericRowsAnswer)
+REQUEST: Final = msgspec.json.Decoder(_NumericRequest)
+ANSWER: Final = msgspec.json.Decoder(_NumericAnswer)
+ROWS_ANSWER: Final = msgspec.json.Decoder(_NumericRowsAnswer)
 
 
 def decode_request(body: bytes) -> Decoded:
@@ -45,7 +45,7 @@ def decode_request(body: bytes) -> Decoded:
 
 def numbers(body: bytes) -> Decoded | None:
     """Rows of plain numbers, the usual case; None for any other."""
-    fast = json_text.strict(_REQUEST, body)
+    fast = json_text.strict(REQUEST, body)
     return rows.of_numbers(fast.instances) if fast is not None else None
 
 
@@ -56,10 +56,10 @@ def decode_response(body: bytes) -> Decoded:
     >>> decode_response(b'{"predictions": [0.1, 0.9]}').column(0)
     [0.1, 0.9]
     """
-    fast = json_text.strict(_ANSWER, body)
+    fast = json_text.strict(ANSWER, body)
     if fast is not None:
         return rows.of_scalars(fast.predictions)
-    wide = json_text.strict(_ROWS_ANSWER, body)
+    wide = json_text.strict(ROWS_ANSWER, body)
     return rows.of_numbers(wide.predictions) if wide is not None else _general(body, "predictions")
 
 

@@ -86,7 +86,7 @@ def test_the_pace_of_a_stream_is_that_of_its_exchange() -> None:
     one = analysis(None)
     assert one.take(exchange(asked("a"), stream("Hel", "lo"), **STREAMED), now=0) == "analysed"
     shown = page(one.tally)
-    for name, bound_s in ((contract.METRIC_LLM_FIRST_TOKEN, 0.05), (contract.METRIC_LLM_GAP, 0.1)):
+    for name, bound_s in ((contract.METRIC_LLM_TTFT, 0.05), (contract.METRIC_LLM_GAP, 0.1)):
         family = shown[name]
         assert value(family, le=str(bound_s)) == 1
         assert next(s.value for s in family.samples if s.name.endswith("_sum")) == pytest.approx(
