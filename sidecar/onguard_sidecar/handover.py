@@ -26,7 +26,6 @@ _RECORD: Final = struct.Struct("<qqqqqqqqqIIII")
 _LENGTH: Final = struct.Struct("<I")
 _PART: Final = struct.Struct("<QIII")
 """Message number, fragment number, fragments in all, bytes in all."""
-_INTEGERS: Final = 9
 RECORD_OVERHEAD: Final = _LENGTH.size
 """Bytes of a batch that a record takes beyond its own."""
 RECORD_IN_BATCH_MAX: Final = DATAGRAM_MAX - len(_BATCH) - _LENGTH.size
@@ -55,17 +54,22 @@ def decode(record: bytes) -> Exchange:
     Raises:
         HandoverError: if the lengths do not add up.
     """
-    if len(record) < _RECORD.size:
-        raise HandoverError(f"expected a record of at least {_RECORD.size} bytes, got {len(record)}")
-    fields = _RECORD.unpack_from(record)
-    lengths = fields[_INTEGERS:]
-    if _RECORD.size + sum(lengths) != len(record):
-        raise HandoverError(f"expected a record of {_RECORD.size + sum(lengths)} bytes, got {len(record)}")
-    parts, at = [], _RECORD.size
-    for length in lengths:
-        parts.append(record[at : at + length])
-        at += length
-    return Exchange(*fields[:_INTEGERS], *parts)
+    return _decode(record, 0, len(record))
+
+
+def _decode(data: bytes, at: int, end: int) -> Exchange:
+    """The record from ``at`` to ``end``. Spelled out, as :func:`encode`: it runs once a request."""
+    start = at + _RECORD.size
+    if start > end:
+        raise HandoverError(f"expected a record of at least {_RECORD.size} bytes, got {end - at}")
+    *integers, head, body, answer_head, answer = _RECORD.unpack_from(data, at)
+    head += start
+    body += head
+    answer_head += body
+    if answer_head + answer != end:
+        raise HandoverError(f"expected a record of {answer_head + answer - at} bytes, got {end - at}")
+    parts = (data[start:head], data[head:body], data[body:answer_head], data[answer_head:end])
+    return tuple.__new__(Exchange, (*integers, *parts))  # not by its constructor, which takes twice the time
 
 
 def batch(records: Iterable[bytes]) -> bytes:
@@ -121,7 +125,7 @@ class Receiver:
         kind = datagram[:4]
         if kind == _BATCH:
             self._give_up()
-            return [decode(record) for record in _records(datagram)]
+            return list(_records(datagram))
         if kind == _FRAGMENT:
             return self._fragment(datagram)
         raise HandoverError(f"expected a batch or a fragment, got {len(datagram)} bytes of another kind")
@@ -167,7 +171,7 @@ class Receiver:
             self.lost += 1
 
 
-def _records(datagram: bytes) -> Iterator[bytes]:
+def _records(datagram: bytes) -> Iterator[Exchange]:
     at, end = len(_BATCH), len(datagram)
     while at < end:
         if at + _LENGTH.size > end:
@@ -176,5 +180,5 @@ def _records(datagram: bytes) -> Iterator[bytes]:
         at += _LENGTH.size
         if at + length > end:
             raise HandoverError(f"expected {length} bytes at byte {at}, got {end - at}")
-        yield datagram[at : at + length]
+        yield _decode(datagram, at, at + length)
         at += length

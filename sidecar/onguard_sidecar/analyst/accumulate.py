@@ -64,7 +64,21 @@ class Group:
         self._buffer = np.empty((max(1, min(BUFFER_ROWS, BUFFER_CELLS // max(len(names), 1))), len(names)))
         self._weights = np.empty(len(self._buffer), np.int64)
         self._waiting = 0
+        self._single: list[Sequence[float]] = []
+        """Rows that came alone, behind those in the buffer."""
         self._last = np.full((1, len(numeric)), math.nan)
+
+    def add_one(self, row: Sequence[float]) -> None:
+        """Take the only row of a request: numbers and category indices, as in :meth:`add`."""
+        self._single.append(row)
+        if len(self._single) + self._waiting >= len(self._buffer):
+            self._settle()
+
+    def _settle(self) -> None:
+        """Rows that came alone go to the buffer, all at once."""
+        if self._single:
+            single, self._single = self._single, []
+            self.add(np.array(single, np.float64), np.full(len(single), contract.UNIT, np.int64))
 
     def add(self, cells: Floats, weights: Ints) -> None:
         """
@@ -74,6 +88,7 @@ class Group:
             cells: (rows, features); NaN missing, infinite unparseable.
             weights: (rows,) share of a request in fixed point.
         """
+        self._settle()
         start, rows = 0, len(cells)
         while start < rows:
             room = min(rows - start, len(self._buffer) - self._waiting)
@@ -86,6 +101,7 @@ class Group:
 
     def flush(self) -> None:
         """Count what waits."""
+        self._settle()
         rows, self._waiting = self._waiting, 0
         if rows and len(self._features):
             cells = self._buffer[:rows]

@@ -38,14 +38,20 @@ class Aligned(NamedTuple):
 
 
 class Columns:
-    """The features of one group (inputs or outputs), ready to read batches. Redacted ones are left out of it."""
+    """
+    The features of one group (inputs or outputs), ready to read batches. Redacted ones are left out of it.
+
+    Attributes:
+        kept: names of the features that are counted.
+        is_plain: all are, and all are numeric.
+    """
 
     def __init__(self, features: Sequence[Feature], redact: Sequence[Redact], key: bytes) -> None:
         self._position = {feature.name: i for i, feature in enumerate(features)}
         self._kept = [i for i, feature in enumerate(features) if not redaction.is_dropped(feature, redact)]
         self._cells = [_cell(features[i], redact, key) for i in self._kept]
         self._numeric = [features[i].kind is Kind.NUMERIC for i in self._kept]
-        self._plain = all(self._numeric) and len(self._kept) == len(features)
+        self.is_plain = all(self._numeric) and len(self._kept) == len(features)
         self.kept = tuple(features[i].name for i in self._kept)
 
     def align(self, batch: Batch) -> Aligned | Undecodable:
@@ -64,7 +70,7 @@ class Columns:
     def _by_position(self, batch: Batch | Undecodable) -> Aligned | Undecodable:
         if isinstance(batch, Undecodable) or batch.width != len(self._position):
             return Undecodable(Reason.MISMATCH)
-        if self._plain and isinstance(batch.values, np.ndarray):
+        if self.is_plain and isinstance(batch.values, np.ndarray):
             return Aligned(batch.values)
         return self._read([batch.column(i) for i in self._kept], batch.rows)
 

@@ -145,7 +145,7 @@ class Analysis:
             return DUPLICATE
         tally.rows += numbers.rows
         tally.requests += 1
-        numbers.count()
+        numbers.enter()
         return ANALYSED
 
     def _is_probe(self, head: heads.Head) -> bool:

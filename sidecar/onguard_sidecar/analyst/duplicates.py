@@ -6,13 +6,12 @@ the one in its slot, so that under more distinct bodies than slots some repeats 
 """
 
 import array
-import hashlib
 from typing import Final
 
 WINDOW_S: Final = 60.0
 SLOTS: Final = 1 << 16
 """1 MiB in all; a thousand distinct bodies a second fill it in a minute."""
-_KEY_BYTES: Final = 64
+_64_BITS: Final = (1 << 64) - 1
 
 
 class Recent:
@@ -27,15 +26,14 @@ class Recent:
     """
 
     def __init__(self, key: bytes, slots: int = SLOTS) -> None:
-        self._key = key[:_KEY_BYTES]
+        self._key = hash(key)
         self._slots = slots
         self._hashes = array.array("Q", bytes(8 * slots))
         self._times = array.array("d", bytes(8 * slots))
 
     def seen(self, body: bytes, *, now: float) -> bool:
         """Whether this body came within the window; if not, it is noted. ``now``: monotonic seconds."""
-        digest = hashlib.blake2b(body, digest_size=8, key=self._key).digest()
-        number = int.from_bytes(digest, "little") or 1  # 0 marks an empty slot
+        number = self._number(body)
         slot = number % self._slots
         if self._hashes[slot] == number and now - self._times[slot] < WINDOW_S:
             return True
@@ -44,7 +42,10 @@ class Recent:
 
     def forget(self, body: bytes) -> None:
         """Take back a note: the body turned out to be undecodable, so each copy of it is."""
-        digest = hashlib.blake2b(body, digest_size=8, key=self._key).digest()
-        number = int.from_bytes(digest, "little") or 1
+        number = self._number(body)
         if self._hashes[number % self._slots] == number:
             self._hashes[number % self._slots] = 0
+
+    def _number(self, body: bytes) -> int:
+        """Python's own hash of bytes, SipHash under a key of this process: a tenth of the time of any other."""
+        return (hash(body) ^ self._key) & _64_BITS or 1  # 0 marks an empty slot
