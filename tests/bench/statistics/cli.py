@@ -66,7 +66,8 @@ def _write(results: dict[str, Any], day: str, folder: Path) -> None:
     (folder / "history").mkdir(parents=True, exist_ok=True)
     plot = _plot(results, folder)
     text = report.page(results, machine=machine(), day=day, plot=plot)
-    (folder / "statistics.md").write_text(text)
+    notes = folder / "history" / f"{day}-notes.md"
+    (folder / "statistics.md").write_text(f"{text}\n{notes.read_text()}" if notes.exists() else text)
     record = {"day": day, "machine": machine(), "figures": figures.figures_of(results), "results": results}
     (folder / "history" / f"{day}-statistics.json").write_text(json.dumps(finite(record), indent=1) + "\n")
 
