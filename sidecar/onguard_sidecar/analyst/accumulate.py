@@ -64,21 +64,27 @@ class Group:
         self._buffer = np.empty((max(1, min(BUFFER_ROWS, BUFFER_CELLS // max(len(names), 1))), len(names)))
         self._weights = np.empty(len(self._buffer), np.int64)
         self._waiting = 0
-        self._single: list[Sequence[float]] = []
+        self._single: list[bytes] = []
         """Rows that came alone, behind those in the buffer."""
+        self._row_bytes = 8 * len(names)
         self._last = np.full((1, len(numeric)), math.nan)
 
-    def add_one(self, row: Sequence[float]) -> None:
-        """Take the only row of a request: numbers and category indices, as in :meth:`add`."""
-        self._single.append(row)
-        if len(self._single) + self._waiting >= len(self._buffer):
-            self._settle()
+    def add_packed(self, packed: bytes) -> None:
+        """Take the rows of one request, float64 values one after another; :meth:`add` says what they mean."""
+        if len(packed) == self._row_bytes:
+            self._single.append(packed)
+            if len(self._single) + self._waiting >= len(self._buffer):
+                self._settle()
+        else:
+            cells = np.frombuffer(packed).reshape(-1, self._buffer.shape[1])
+            self.add(cells, unit_shares(len(cells)))
 
     def _settle(self) -> None:
         """Rows that came alone go to the buffer, all at once."""
         if self._single:
             single, self._single = self._single, []
-            self.add(np.array(single, np.float64), np.full(len(single), contract.UNIT, np.int64))
+            cells = np.frombuffer(b"".join(single)).reshape(len(single), self._buffer.shape[1])
+            self.add(cells, np.full(len(single), contract.UNIT, np.int64))
 
     def add(self, cells: Floats, weights: Ints) -> None:
         """

@@ -94,8 +94,8 @@ class Analysis:
         inputs, outputs = self._inputs, self._outputs
         if self._mapped or inputs is None or not inputs.columns.is_plain or (outputs and not outputs.columns.is_plain):
             return None
-        plain = Plain(len(outputs.columns.kept), outputs.group) if outputs else Plain()
-        return Quick(self.config.protocol, Plain(len(inputs.columns.kept), inputs.group), plain)
+        plain = Plain(outputs.group, len(outputs.columns.kept)) if outputs else None
+        return Quick(self.config.protocol, Plain(inputs.group, len(inputs.columns.kept)), plain)
 
     def take(self, exchange: Exchange, *, now: float) -> str:
         """
@@ -109,7 +109,7 @@ class Analysis:
             The ledger's field that it belongs to.
         """
         if self._quick and (numbers := self._quick.read(exchange, self._is_probe)):
-            return self._take_numbers(numbers, exchange, now=now)
+            return self._take_numbers(self._quick, numbers, exchange, now=now)
         head = heads.parse(exchange.request_head)
         if self._is_probe(head):
             return PROBE
@@ -138,14 +138,14 @@ class Analysis:
             **arrays,
         )
 
-    def _take_numbers(self, numbers: Numbers, exchange: Exchange, *, now: float) -> str:
+    def _take_numbers(self, quick: Quick, numbers: Numbers, exchange: Exchange, *, now: float) -> str:
         tally = self.tally
         if self._recent.seen(exchange.request_body, now=now):
             tally.duplicates += 1
             return DUPLICATE
         tally.rows += numbers.rows
         tally.requests += 1
-        numbers.enter()
+        quick.enter(numbers)
         return ANALYSED
 
     def _is_probe(self, head: heads.Head) -> bool:
