@@ -46,6 +46,8 @@ ANNOTATION_RESTARTED_AT: Final = "onguard.dev/restarted-at"
 """On a pod template: we restarted it (RFC 3339). Not part of a revision's identity."""
 ANNOTATION_DECISION: Final = "onguard.dev/decision"
 """On what an act wrote (template, Job): name of the Decision that it carries out."""
+ANNOTATION_PINNED: Final = "onguard.dev/pinned-images"
+"""On a pod template: images that a rollback named by digest, by container, as written and as pinned; no identity."""
 ANNOTATION_APPROVE: Final = "onguard.dev/approved-by"
 """On a Decision: who approved it (needs the verb ``approve`` on decisions)."""
 RESTART_ANNOTATIONS: Final = (ANNOTATION_RESTARTED_AT, "kubectl.kubernetes.io/restartedAt")

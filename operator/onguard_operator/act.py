@@ -12,7 +12,7 @@ from typing import Final
 
 from onguard import contract
 from onguard.decide import Phase
-from onguard_operator import naming, records, rollback
+from onguard_operator import records, rollback
 from onguard_operator.cluster import (
     Cluster,
     ClusterError,
@@ -176,15 +176,13 @@ async def give_up_ownership(cluster: Cluster, decision: Object, target: Object) 
             _log.info("field ownership of %s was not given up: %s", name_of(target), error)
 
 
-async def keep_template(cluster: Cluster, mdep: Object, revision: str, template: Object, *, ordinal: int) -> None:
-    """Keep the template of a good revision; kept already is success."""
-    body = rollback.keep(mdep, revision, template, ordinal=ordinal)
+async def keep_template(cluster: Cluster, mdep: Object, body: Object) -> None:
+    """Keep the template of a good revision; kept already is success, unless digests of its images came to be known."""
     try:
         await cluster.create(Kind.CONTROLLER_REVISION, body)
     except ExistsError:
-        found = await cluster.get(
-            Kind.CONTROLLER_REVISION, namespace_of(mdep), naming.good_revision(name_of(mdep), revision)
-        )
-        if not is_owned_by(found, mdep):
-            await cluster.delete(Kind.CONTROLLER_REVISION, found)  # of an earlier ModelDeployment of this name
+        found = await cluster.get(Kind.CONTROLLER_REVISION, namespace_of(mdep), name_of(body))
+        is_poorer = rollback.pinned_of(body) and not rollback.pinned_of(found)
+        if is_poorer or not is_owned_by(found, mdep):  # ... or of an earlier ModelDeployment of this name
+            await cluster.delete(Kind.CONTROLLER_REVISION, found)
             await cluster.create(Kind.CONTROLLER_REVISION, body)

@@ -7,8 +7,8 @@ from typing import TypeAlias
 
 from onguard import contract, sidecar_config
 from onguard.spec import Takeover
-from onguard_operator import baseline, guarding, injection, naming, rollback
-from onguard_operator.objects import Object, is_owned_by, namespace_of, owner_reference, stamp
+from onguard_operator import baseline, guarding, images, injection, naming, release, rollback
+from onguard_operator.objects import Object, is_owned_by, is_ready, namespace_of, owner_reference, stamp, uid_of
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, Revision, Standing
 
@@ -39,11 +39,12 @@ class Restart:
 
 @dataclasses.dataclass(frozen=True)
 class KeepTemplate:
-    """Keep a good template to return to."""
+    """Keep a good template to return to, with its images by digest where they are known."""
 
     revision: str
     template: Object
     ordinal: int
+    images: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,11 +137,23 @@ def _restart(seen: Observed, means: Means, now: datetime) -> Iterator[Step]:
 
 def _templates(seen: Observed, history: History) -> Iterator[Step]:
     current, template = history.now_serving, seen.template
-    kept = {rollback.revision_of(item) for item in seen.good_templates}
-    if current is not None and template is not None and current.id not in kept and _is_worth_keeping(current):
-        yield KeepTemplate(current.id, template, rollback.next_ordinal(seen.good_templates))
+    if current is not None and template is not None and _is_worth_keeping(current):
+        yield from _current(seen, current.id, template)
     for item in rollback.superfluous(seen.good_templates, history):
         yield DropTemplate(item)
+
+
+def _current(seen: Observed, revision: str, template: Object) -> Iterator[Step]:
+    """Keep the current template; anew once the digests of its images are known, which takes pods that run."""
+    kept = next((item for item in seen.good_templates if rollback.revision_of(item) == revision), None)
+    if kept is not None and rollback.pinned_of(kept):
+        return
+    revisions = release.revisions_of_pods(seen.model_pods, seen.replica_sets, seen.contents)
+    running = [pod for pod in seen.model_pods if is_ready(pod) and revisions.get(uid_of(pod)) == revision]
+    known = images.digests(release.without_marks(template), running)
+    if kept is None or known:
+        ordinal = int(kept["revision"]) if kept is not None else rollback.next_ordinal(seen.good_templates)
+        yield KeepTemplate(revision, template, ordinal, known)
 
 
 def _is_worth_keeping(revision: Revision) -> bool:

@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from onguard import contract
 from onguard.decide import Action, Blocker, Phase
 from onguard.spec import Mode
-from onguard_operator import naming, records, retrain, rollback
+from onguard_operator import images, naming, records, retrain, rollback
 from onguard_operator.objects import Object, annotations_of, is_terminating, name_of, time_of
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, without_marks
@@ -164,10 +164,17 @@ def _of_applied(decision: Object, target: Object) -> Step:
     if not records.was_applied(decision):
         return NoteApplied()
     if rollback.is_rolled_out(target):
-        return Move(Phase.SUCCEEDED, ROLLED_BACK, f"all pods run revision {records.target_of(decision)}")
+        text = f"all pods run revision {records.target_of(decision)}{_by_tag(target)}"
+        return Move(Phase.SUCCEEDED, ROLLED_BACK, text)
     if rollback.is_stuck(target):
         return Move(Phase.FAILED, "RolloutStuck", "the rollback makes no progress; nothing more is done by itself")
     return Wait()
+
+
+def _by_tag(target: Object) -> str:
+    """Images that were returned to by name alone: their content is whatever the registry says by now."""
+    tags = images.by_tag_only(target["spec"]["template"])
+    return f"; by tag, since no registry digest is known: {', '.join(tags)}" if tags else ""
 
 
 def _of_retrain(decision: Object, seen: Observed) -> Step:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from onguard import contract
-from onguard_operator import act
+from onguard_operator import act, rollback
 from onguard_operator.cluster import Cluster, ClusterError, ForbiddenError, Kind
 from onguard_operator.objects import Object, name_of, namespace_of
 from onguard_operator.plan import (
@@ -50,7 +50,8 @@ async def _take(cluster: Cluster, mdep: Object, step: Step) -> None:
             change = {"spec": {"template": {"metadata": {"annotations": mark}}}}
             await cluster.patch(Kind.DEPLOYMENT, step.target, change)
         case KeepTemplate():
-            await act.keep_template(cluster, mdep, step.revision, step.template, ordinal=step.ordinal)
+            body = rollback.keep(mdep, step.revision, step.template, ordinal=step.ordinal, pinned=step.images)
+            await act.keep_template(cluster, mdep, body)
         case DropTemplate():
             await cluster.delete(Kind.CONTROLLER_REVISION, step.kept)
         case StartBaseline():

@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from onguard import contract
+from onguard_operator import images
 from onguard_operator.objects import Object, annotations_of, controller_of, labels_of, name_of
 
 KEPT: Final = 3
@@ -84,12 +85,13 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 def without_marks(template: Object) -> Object:
     """
-    Drop what does not change the model: our annotations and labels, restarts, the ReplicaSet's hash.
+    Drop what does not change the model: our annotations and labels, digests for tags, restarts, the ReplicaSet's hash.
 
     >>> without_marks({"metadata": {"labels": {"app": "m", "pod-template-hash": "x"},
     ...                             "annotations": {"onguard.dev/restarted-at": "y"}}, "spec": {}})
     {'spec': {}, 'metadata': {'labels': {'app': 'm'}}}
     """
+    template = images.unpinned(template)
     metadata = template.get("metadata") or {}
     kept = {key: value for key, value in metadata.items() if key not in ("labels", "annotations", "creationTimestamp")}
     for field in ("labels", "annotations"):

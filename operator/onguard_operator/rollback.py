@@ -4,20 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from onguard import contract
-from onguard_operator import naming
+from onguard_operator import images, naming
 from onguard_operator.objects import Object, labels_of, name_of, namespace_of, owner_reference
 from onguard_operator.release import KEPT, History, without_marks
 
 DATA: Final = "template"
+IMAGES: Final = "images"
 UNCHANGED: Final = "TemplateUnchanged"
 
 
-def keep(mdep: Object, revision: str, template: Object, *, ordinal: int) -> Object:
+def keep(
+    mdep: Object, revision: str, template: Object, *, ordinal: int, pinned: Mapping[str, str] | None = None
+) -> Object:
     """
     Build the ControllerRevision that keeps a good template.
 
     It carries none of the pod's labels and is owned by the ModelDeployment, so that no controller takes it for its
-    own, and ``kubectl rollout undo`` of the target never sees it.
+    own, and ``kubectl rollout undo`` of the target never sees it. ``pinned`` are its images by digest, by container.
     """
     return {
         "apiVersion": "apps/v1",
@@ -29,7 +32,7 @@ def keep(mdep: Object, revision: str, template: Object, *, ordinal: int) -> Obje
             "ownerReferences": [owner_reference(mdep)],
         },
         "revision": ordinal,
-        "data": {DATA: without_marks(template)},
+        "data": {DATA: without_marks(template), **({IMAGES: dict(pinned)} if pinned else {})},
     }
 
 
@@ -39,10 +42,16 @@ def revision_of(kept: Object) -> str:
 
 
 def template_of(kept: Sequence[Object], revision: str) -> Object | None:
-    """The kept template of a revision."""
+    """The kept template of a revision, with the images that ran then where their digests are known."""
     found = next((item for item in kept if revision_of(item) == revision), None)
     template: Object | None = (found.get("data") or {}).get(DATA) if found else None
-    return template
+    return images.pin(template, pinned_of(found)) if found is not None and template is not None else None
+
+
+def pinned_of(kept: Object) -> Mapping[str, str]:
+    """Images by digest that a ControllerRevision of ours keeps, by container."""
+    found: Mapping[str, str] = (kept.get("data") or {}).get(IMAGES) or {}
+    return found
 
 
 def next_ordinal(kept: Sequence[Object]) -> int:

@@ -112,6 +112,8 @@ class Stage:
     """Versions whose pods can't be read."""
     broken: set[str] = field(default_factory=set)
     """Versions whose container crash-loops."""
+    image_ids: dict[str, str] = field(default_factory=dict)
+    """What the kubelet says of the image that it runs, by version."""
     is_gate_up: bool = True
     sims: dict[str, PodSim] = field(default_factory=dict)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -312,7 +314,14 @@ class Stage:
                     "phase": "Running",
                     "podIP": "10.1.0.1",
                     "conditions": [ready],
-                    "containerStatuses": [{"name": "model", "state": state, "restartCount": 3 if crashes else 0}],
+                    "containerStatuses": [
+                        {
+                            "name": "model",
+                            "state": state,
+                            "restartCount": 3 if crashes else 0,
+                            "imageID": self.image_ids.get(version_of(template), ""),
+                        }
+                    ],
                     "initContainerStatuses": [
                         {"name": contract.CONTAINER_WIRE, "started": True, "state": {"running": {}}}
                     ],

@@ -192,3 +192,31 @@ async def test_arms_under_session_affinity_are_refused_with_the_reason_and_a_per
     assert (decision["spec"]["mode"], decision["spec"]["control"]) == ("Approve", "none"), decision
     assert "session affinity" in next(e["detail"] for e in decision["spec"]["evidence"] if e["name"] == "arms")
     assert stage.condition(contract.CONDITION_READY)["status"] == "True", "the model is on guard nevertheless"
+
+
+@pytest.mark.parametrize(
+    ("image_id", "image", "said"),
+    [
+        (f"docker.io/library/model@sha256:{'ab' * 32}", f"model@sha256:{'ab' * 32}", False),
+        (f"sha256:{'ab' * 32}", "model:1", True),
+    ],
+)
+async def test_a_rollback_returns_to_the_image_that_ran_by_digest_where_a_registry_has_it(
+    stage: Stage, image_id: str, image: str, said: bool
+) -> None:
+    stage.image_ids["1"] = image_id
+    stage.guard(release=QUICK)
+    stage.release("1")
+    await stage.run(120)
+    good = stage.status["revision"]
+    stage.broken.add("2")
+    stage.release("2")
+    await stage.run(240)
+    (decision,) = stage.decisions("Rollback")
+    assert decision["status"]["phase"] == "Succeeded", decision
+    (container,) = stage.api.find("deployments", SPACE, NAME)["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == image
+    events = " ".join(e["message"] for e in stage.api.all("events", SPACE))
+    assert ("by tag, since no registry digest is known: model:1" in events) is said
+    assert stage.status["revision"] == good, "by digest it is the same revision"
+    assert {r["revision"]: r["state"] for r in stage.status["revisions"]}[good] == "Good"
