@@ -34,6 +34,8 @@ Mask = npt.NDArray[np.bool_]
 
 QUANTILES: Final = 20
 MAX_CATEGORIES: Final = 50
+MIN_CATEGORY_ROWS: Final = 5
+"""A name that fewer rows of the file have may be somebody's own: it is counted as other and does not leave the file."""
 MAX_NAME: Final = 200
 """Longer names are counted as other: they are no categories."""
 EDGE_SHARE: Final = 0.1
@@ -188,19 +190,21 @@ def _counts(feature: Feature, bins: Ints) -> tuple[int, ...]:
 
 def _named(blank: Feature, column: Column, chooses: Mask) -> Feature:
     codes = codes_of(column)
-    shaped = _replace(blank, categories=_categories(column, codes[chooses]))
+    shaped = _replace(blank, categories=_categories(column, codes, chooses))
     table = binning.bin_categories(shaped, [*column.names, None])
     return _replace(shaped, counts=_counts(shaped, table[codes[~chooses]]))
 
 
-def _categories(column: Column, codes: Ints) -> tuple[str, ...]:
+def _categories(column: Column, codes: Ints, chooses: Mask) -> tuple[str, ...]:
     """The most frequent names of the rows that choose; a boolean always has both."""
     if column.role in (Role.ID, Role.TIME):
         return ()
     if column.kind is Kind.BOOLEAN:
         return column.names
-    rows = np.bincount(codes[codes >= 0], minlength=len(column.names))
-    usable = [i for i in np.flatnonzero(rows).tolist() if len(column.names[i]) <= MAX_NAME]
+    known, width = codes >= 0, len(column.names)
+    rows = np.bincount(codes[known & chooses], minlength=width)
+    is_shared = np.bincount(codes[known], minlength=width) >= MIN_CATEGORY_ROWS
+    usable = [i for i in np.flatnonzero((rows > 0) & is_shared).tolist() if len(column.names[i]) <= MAX_NAME]
     usable.sort(key=lambda i: (-rows[i], column.names[i]))
     return tuple(column.names[i] for i in usable[:MAX_CATEGORIES])
 

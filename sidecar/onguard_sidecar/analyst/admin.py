@@ -13,7 +13,9 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from onguard.counts import encode_report
+from onguard.counts import Counts, encode_report
+from onguard.profile import Profile
+from onguard_sidecar.analyst import redaction
 from onguard_sidecar.analyst.books import Books
 from onguard_sidecar.analyst.display import MAX_SHOWN, shown
 from onguard_sidecar.analyst.intake import Intake
@@ -109,11 +111,20 @@ class Admin(Collector):
         if profile is None or counts is None:
             return view
         window = self._state.window.bins(counts, now=self._clock())
-        names = [(f.name, name) for f in profile.features for name in f.bin_names]
         asked = self._state.config is not None and self._state.config.feature_bins
-        bins = dict(zip(names, counts.bins.tolist(), strict=True)) if asked else {}
+        bins = self._bins(profile, counts) if asked else {}
         hidden = max(len(profile.features) - MAX_SHOWN, 0)
         return dataclasses.replace(view, shown=shown(profile, window), hidden=hidden, bins=bins)
+
+    def _bins(self, profile: Profile, counts: Counts) -> dict[tuple[str, str], int]:
+        """Rows per (feature, bin); names of redacted categories are not those of the reference."""
+        redact, key = self._state.analysis.config.redact, self._state.key
+        bins: dict[tuple[str, str], int] = {}
+        for number, feature in enumerate(profile.features):
+            names = redaction.bin_names(feature, redact, key)
+            rows = counts.bins[profile.layout.block(number)].tolist()
+            bins.update({(feature.name, name): count for name, count in zip(names, rows, strict=False)})
+        return bins
 
 
 async def _healthz(_: web.Request) -> web.Response:

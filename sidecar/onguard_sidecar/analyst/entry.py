@@ -7,12 +7,15 @@ import signal
 from collections.abc import Sequence
 from typing import Final
 
+from onguard_sidecar.core_dumps import forbid_core_dumps
+
 SERVE: Final = "serve"
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def start(arguments: Sequence[str]) -> int:
     """Keep the analyst running; with ``serve``, be the analyst."""
+    forbid_core_dumps()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if list(arguments) == [SERVE]:
         return _serve()

@@ -22,6 +22,28 @@ def is_hashed(feature: Feature, redact: Sequence[Redact]) -> bool:
     return not feature.is_ordered and any(r.field == feature.name and r.how is Redaction.HASH for r in redact)
 
 
+def key_of(counts_token_sha256: str) -> bytes | None:
+    """
+    The key of a ModelDeployment: the same in all its pods and after a restart, so that hashed names agree.
+
+    It comes from the digest of the token of /counts, which only the ModelDeployment's own ConfigMap holds; None
+    without one. Who can read that ConfigMap and the reference can try out values; who reads metrics can not.
+    """
+    if not counts_token_sha256:
+        return None
+    return hashlib.sha256(b"onguard redaction " + counts_token_sha256.encode()).digest()
+
+
+def bin_names(feature: Feature, redact: Sequence[Redact], key: bytes) -> tuple[str, ...]:
+    """Names of a feature's bins for people: hashed where the feature is, none where it is dropped."""
+    if is_dropped(feature, redact):
+        return ()
+    if not is_hashed(feature, redact):
+        return feature.bin_names
+    hashed = tuple(map(keyed_hash(key), feature.categories))
+    return (*hashed, *feature.bin_names[len(hashed) :])
+
+
 def keyed_hash(key: bytes) -> Callable[[str], str]:
     """
     A hash that nobody can invert by trying out values without ``key``.

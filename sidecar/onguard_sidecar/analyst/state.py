@@ -11,6 +11,7 @@ from typing import Final
 from onguard.profile import Profile, ProfileError, decode_profile
 from onguard.sidecar_config import ConfigError, SidecarConfig, decode_config
 from onguard.spec import PayloadMapping
+from onguard_sidecar.analyst import redaction
 from onguard_sidecar.analyst.analysis import Analysis
 from onguard_sidecar.analyst.settings import Settings
 from onguard_sidecar.analyst.watched import Content, Watched
@@ -37,6 +38,7 @@ class State:
 
     Attributes:
         config: None until a good one was read.
+        key: of the keyed hashes of the present analysis.
         boot: changes with the analysis, so that the operator's differences never span two references.
     """
 
@@ -47,10 +49,10 @@ class State:
         self.config_error = ""
         self.profile_error = ""
         self.boot = new_boot()
-        self._key = secrets.token_bytes(32)
+        self.key = secrets.token_bytes(32)
         self._config_file = Watched(settings.config_path, CONFIG_BYTES)
         self._profile_file = Watched(settings.profile_path, PROFILE_BYTES)
-        self.analysis = Analysis(SidecarConfig(model=settings.model), None, self._key)
+        self.analysis = Analysis(SidecarConfig(model=settings.model), None, self.key)
         self.window = Window()
 
     def poll(self) -> None:
@@ -68,7 +70,8 @@ class State:
         self._restart(current)
 
     def _restart(self, config: SidecarConfig) -> None:
-        self.analysis = Analysis(config, self.profile, self._key)
+        self.key = redaction.key_of(config.counts_token_sha256) or self.key
+        self.analysis = Analysis(config, self.profile, self.key)
         self.window = Window()
         self.boot = new_boot()
         log.info(

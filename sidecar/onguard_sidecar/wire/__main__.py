@@ -3,6 +3,8 @@
 import os
 import sys
 
+from onguard_sidecar.core_dumps import forbid_core_dumps
 from onguard_sidecar.wire.server import main
 
+forbid_core_dumps()
 raise SystemExit(main(sys.argv[1:], os.environ))

@@ -128,6 +128,13 @@ def test_at_most_fifty_categories_are_kept_and_long_ones_are_other() -> None:
     assert feature.counts[50] > 0
 
 
+def test_a_name_of_fewer_than_five_rows_stays_in_other() -> None:
+    values = ["Bern"] * 1000 + [f"only-{i // 4}@example.com" for i in range(400)] + ["Zug"] * 100
+    feature = build([names("c", values)], Plan()).features[0]
+    assert feature.categories == ("Bern", "Zug")
+    assert feature.counts[2] > 300
+
+
 def test_the_split_is_a_tenth_at_random_and_the_same_for_the_same_seed() -> None:
     assert [int(split(n, 3).sum()) for n in (40, 400, 10_000, 1_000_000)] == [20, 200, 1000, 50_000]
     np.testing.assert_array_equal(split(10_000, 3), split(10_000, 3))
