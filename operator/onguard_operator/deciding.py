@@ -76,9 +76,10 @@ def _fight(decisions: Sequence[Object], revision: str, now: float) -> str | None
 
 def recovered(decisions: Sequence[Object]) -> Memory:
     """
-    Recover from the records what a lost memory forgot: acts, and that as many episodes have names already.
+    Recover from the records what a lost memory forgot: acts, and that earlier episodes have names already.
 
-    To be used only where nothing was remembered: names of new episodes count on from here.
+    To be used only where nothing was remembered: names of new episodes count on from the second of the newest record,
+    which is past any number that episodes had, since there are fewer of them than seconds, whatever was pruned.
     """
     acts = [
         Act(began.timestamp(), Action(decision["spec"]["action"]))
@@ -88,11 +89,16 @@ def recovered(decisions: Sequence[Object]) -> Memory:
     ]
     last = decisions[-1] if decisions else None
     return Memory(
-        episode=len(decisions),
+        episode=int(max((_decided_at(decision) for decision in decisions), default=0.0)),
         acts=tuple(sorted(acts, key=lambda act: act.at)),
         last_decision=name_of(last) if last else "",
         last_hash=records.hash_of(last) if last else "",
     )
+
+
+def _decided_at(decision: Object) -> float:
+    moment = time_of(decision["spec"].get("decidedAt"))
+    return moment.timestamp() if moment else 0.0
 
 
 def _open_about(decisions: Sequence[Object], cause: Cause, revision: str) -> Object | None:

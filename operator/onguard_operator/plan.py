@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from onguard import contract, sidecar_config
 from onguard.spec import Takeover
-from onguard_operator import baseline, guarding, images, injection, naming, release, rollback
+from onguard_operator import baseline, guarding, images, injection, naming, release, retention, rollback
 from onguard_operator.objects import Object, is_owned_by, is_ready, namespace_of, owner_reference, stamp, uid_of
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, Revision, Standing
@@ -55,6 +55,13 @@ class DropTemplate:
 
 
 @dataclasses.dataclass(frozen=True)
+class DropDecision:
+    """Let an old record go."""
+
+    decision: Object
+
+
+@dataclasses.dataclass(frozen=True)
 class StartBaseline:
     """Start the baseline arm."""
 
@@ -68,7 +75,9 @@ class StopBaseline:
     replica_set: Object
 
 
-Step: TypeAlias = ApplyConfig | NamePort | Restart | KeepTemplate | DropTemplate | StartBaseline | StopBaseline
+Step: TypeAlias = (
+    ApplyConfig | NamePort | Restart | KeepTemplate | DropTemplate | DropDecision | StartBaseline | StopBaseline
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +96,7 @@ def plan(seen: Observed, history: History, *, means: Means, now: datetime) -> li
         *_restart(seen, means, now),
         *_templates(seen, history),
         *_baseline(seen, history),
+        *(DropDecision(decision) for decision in retention.superfluous(seen.decisions, now)),
     ]
 
 

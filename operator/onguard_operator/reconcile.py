@@ -9,6 +9,7 @@ from onguard_operator.cluster import Cluster, ClusterError, ForbiddenError, Kind
 from onguard_operator.objects import Object, name_of, namespace_of
 from onguard_operator.plan import (
     ApplyConfig,
+    DropDecision,
     DropTemplate,
     KeepTemplate,
     NamePort,
@@ -52,9 +53,17 @@ async def _take(cluster: Cluster, mdep: Object, step: Step) -> None:
         case KeepTemplate():
             body = rollback.keep(mdep, step.revision, step.template, ordinal=step.ordinal, pinned=step.images)
             await act.keep_template(cluster, mdep, body)
-        case DropTemplate():
-            await cluster.delete(Kind.CONTROLLER_REVISION, step.kept)
         case StartBaseline():
             await cluster.create(Kind.REPLICA_SET, step.body)
+        case DropTemplate() | DropDecision() | StopBaseline():
+            await _drop(cluster, step)
+
+
+async def _drop(cluster: Cluster, step: DropTemplate | DropDecision | StopBaseline) -> None:
+    match step:
+        case DropTemplate():
+            await cluster.delete(Kind.CONTROLLER_REVISION, step.kept)
+        case DropDecision():
+            await cluster.delete(Kind.DECISION, step.decision)
         case StopBaseline():
             await cluster.delete(Kind.REPLICA_SET, step.replica_set)

@@ -220,3 +220,23 @@ async def test_a_rollback_returns_to_the_image_that_ran_by_digest_where_a_regist
     assert ("by tag, since no registry digest is known: model:1" in events) is said
     assert stage.status["revision"] == good, "by digest it is the same revision"
     assert {r["revision"]: r["state"] for r in stage.status["revisions"]}[good] == "Good"
+
+
+async def test_old_records_go_and_the_newest_fifty_stay(stage: Stage) -> None:
+    model = stage.guard(release=QUICK)
+    for number in range(53):
+        spec = {
+            "modelDeployment": {"name": NAME, "uid": model["metadata"]["uid"]},
+            "cause": "unknown",
+            "action": "Hold",
+            "mode": "Off",
+            "decidedAt": stage.stamp(),
+        }
+        meta = {"name": f"{NAME}-{number:02}", "namespace": SPACE, "labels": {contract.LABEL_MODEL_DEPLOYMENT: NAME}}
+        status = {"phase": "AwaitingApproval" if number == 0 else "Held"}
+        body = {"apiVersion": contract.API_VERSION, "kind": "Decision", "metadata": meta, "spec": spec}
+        stage.api.put({**body, "status": status})
+    stage.release("1")
+    await stage.run(45)
+    names = sorted(d["metadata"]["name"] for d in stage.decisions())
+    assert names == [f"{NAME}-00", *(f"{NAME}-{number:02}" for number in range(3, 53))]
