@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from onguard_operator.cluster import Cluster, Kind
 from onguard_operator.objects import Object, condition_of, name_of, namespace_of
 
 MANAGER: Final = "onguard-cli"
-_WORDS: Final = ("name", "phase", "guarded", "healthy", "revision", "state", "status", "action")
+_WORDS: Final = ("namespace", "name", "phase", "guarded", "healthy", "revision", "state", "status", "action")
 
 
 def status(
@@ -94,7 +95,7 @@ def _decision(decision: Object) -> list[str]:
 
 
 def _table(title: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold")
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in names:
         is_word = name in _WORDS
         table.add_column(name, overflow="fold", no_wrap=is_word)
