@@ -17,7 +17,7 @@ from onguard_operator.cluster import Cluster, Kind
 from onguard_operator.objects import Object, condition_of, name_of, namespace_of
 
 MANAGER: Final = "onguard-cli"
-_WORDS: Final = ("namespace", "name", "phase", "guarded", "healthy", "revision", "state", "status", "action")
+_WORDS: Final = ("name", "phase", "guarded", "healthy", "revision", "state", "status", "action")
 
 
 def status(
