@@ -17,7 +17,7 @@ from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar.analyst.accumulate import Group, unit_shares
 from onguard_sidecar.analyst.align import Aligned, Columns
 from onguard_sidecar.analyst.duplicates import Recent
-from onguard_sidecar.analyst.quick import Numbers, Plain, Quick
+from onguard_sidecar.analyst.quick import Plain, Quick, is_rows
 from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.decoding import encoding, formats, heads, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
@@ -95,7 +95,11 @@ class Analysis:
         if self._mapped or inputs is None or not inputs.columns.is_plain or (outputs and not outputs.columns.is_plain):
             return None
         plain = Plain(outputs.group, len(outputs.columns.kept)) if outputs else None
-        return Quick(self.config.protocol, Plain(inputs.group, len(inputs.columns.kept)), plain)
+        rows = Plain(inputs.group, len(inputs.columns.kept))
+        return Quick(rows, plain, recent=self._recent, seen=self.tally, fits=self._is_quick)
+
+    def _is_quick(self, head: heads.Head) -> bool:
+        return not self._is_probe(head) and is_rows(self.config.protocol, head)
 
     def take(self, exchange: Exchange, *, now: float) -> str:
         """
@@ -108,8 +112,10 @@ class Analysis:
         Returns:
             The ledger's field that it belongs to.
         """
-        if self._quick and (numbers := self._quick.read(exchange, self._is_probe)):
-            return self._take_numbers(self._quick, numbers, exchange, now=now)
+        if self._quick is not None:
+            is_new = self._quick.take(exchange, now)
+            if is_new is not None:
+                return ANALYSED if is_new else DUPLICATE
         head = heads.parse(exchange.request_head)
         if self._is_probe(head):
             return PROBE
@@ -137,16 +143,6 @@ class Analysis:
             duplicates=self.tally.duplicates,
             **arrays,
         )
-
-    def _take_numbers(self, quick: Quick, numbers: Numbers, exchange: Exchange, *, now: float) -> str:
-        tally = self.tally
-        if self._recent.seen(exchange.request_body, now=now):
-            tally.duplicates += 1
-            return DUPLICATE
-        tally.rows += numbers.rows
-        tally.requests += 1
-        quick.enter(numbers)
-        return ANALYSED
 
     def _is_probe(self, head: heads.Head) -> bool:
         return head.method in _SAFE_METHODS or self._is_of_another_model(head.path)

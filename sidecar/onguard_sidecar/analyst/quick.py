@@ -6,11 +6,14 @@ single row costs no array of its own. Whatever it does not know for sure it leav
 """
 
 import struct
-from collections.abc import Callable
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import msgspec
 
 from onguard_sidecar.analyst.accumulate import Group
-from onguard_sidecar.decoding import formats, heads, json_text, kserve_v1
+from onguard_sidecar.analyst.duplicates import Recent
+from onguard_sidecar.decoding import formats, heads, kserve_v1
 from onguard_sidecar.decoding.batch import MAX_ROWS
 from onguard_sidecar.exchange import Exchange
 
@@ -19,6 +22,11 @@ KNOWN: Final = 256
 KNOWN_BYTES: Final = 2048
 _FORMATS: Final = (formats.KSERVE_V1, formats.TF_SERVING)
 """Two names of the same rows."""
+_REQUEST: Final = kserve_v1.REQUEST.decode
+_ANSWER: Final = kserve_v1.ANSWER.decode
+_ROWS_ANSWER: Final = kserve_v1.ROWS_ANSWER.decode
+_OTHER: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, struct.error)
+"""Not JSON, or not of this form: the general way says which."""
 
 
 class Plain:
@@ -26,92 +34,103 @@ class Plain:
     Inputs or outputs that are all numeric and all kept.
 
     Attributes:
-        width: number of features.
         group: counts them.
+        pack: makes float64 values, one after another, of one row.
     """
 
     def __init__(self, group: Group, width: int) -> None:
-        self.group, self.width = group, width
-        self._pack = struct.Struct(f"{width}d").pack
+        self.group = group
+        self.pack = struct.Struct(f"{width}d").pack
 
-    def packed(self, rows: list[list[float]]) -> bytes | None:
-        """Rows as float64 one after another; None where there are none, too many, or one of another width."""
-        try:
-            if len(rows) == 1:
-                return self._pack(*rows[0])
-            return b"".join([self._pack(*row) for row in rows]) if 0 < len(rows) <= MAX_ROWS else None
-        except struct.error:  # of another width: as quick a check as there is
-            return None
+    def packed(self, rows: Sequence[Sequence[float]]) -> bytes | None:
+        """
+        Rows one after another; None where there are none or too many.
+
+        Raises:
+            struct.error: one is of another width: as quick a check as there is.
+        """
+        return b"".join([self.pack(*row) for row in rows]) if 0 < len(rows) <= MAX_ROWS else None
 
 
-class Numbers(NamedTuple):
-    """An exchange that was read, not yet counted."""
+class Seen(Protocol):
+    """Where what was counted is noted."""
 
     rows: int
-    inputs: bytes
-    outputs: bytes | None
+    requests: int
+    duplicates: int
 
 
 class Quick:
     """
-    Reads exchanges of plain numbers.
+    Takes exchanges of plain numbers.
 
     Args:
-        protocol: as configured.
         inputs: of the reference.
         outputs: of the reference; None if it has none.
+        recent: knows what came a short while ago.
+        seen: is kept up to date.
+        fits: whether a request with this head is rows of KServe V1's form, uncompressed and not to be left out.
     """
 
-    def __init__(self, protocol: str, inputs: Plain, outputs: Plain | None) -> None:
-        self._protocol = protocol
+    def __init__(
+        self, inputs: Plain, outputs: Plain | None, *, recent: Recent, seen: Seen, fits: Callable[[heads.Head], bool]
+    ) -> None:
         self._inputs, self._outputs = inputs, outputs
+        self._recent, self._seen, self._fits = recent, seen, fits
         self._requests: dict[bytes, bool] = {}
         self._answers: dict[bytes, bool] = {}
 
-    def read(self, exchange: Exchange, is_probe: Callable[[heads.Head], bool]) -> Numbers | None:
-        """The numbers of an exchange; None: not for this way."""
-        if exchange.flags or not 200 <= exchange.status < 300:
+    def take(self, exchange: Exchange, now: float) -> bool | None:
+        """Count an exchange: True; False: it is a duplicate; None: not for this way, nothing was done."""
+        if exchange.flags or not 200 <= exchange.status < 300 or not self._knows(exchange):
             return None
+        # One function and no helpers up to here and below: a call costs as much as what it does.
+        try:
+            rows = _REQUEST(exchange.request_body).instances
+            packed = self._inputs.pack(*rows[0]) if len(rows) == 1 else self._inputs.packed(rows)
+            answer = self._answer(exchange.response_body) if self._outputs is not None else b""
+        except _OTHER:
+            return None
+        if packed is None or answer is None:
+            return None
+        seen = self._seen
+        if self._recent.seen(exchange.request_body, now=now):
+            seen.duplicates += 1
+            return False
+        seen.rows += len(rows)
+        seen.requests += 1
+        self._inputs.group.add_packed(packed)
+        if self._outputs is not None:
+            self._outputs.group.add_packed(answer)
+        return True
+
+    def _answer(self, body: bytes) -> bytes | None:
+        plain = self._outputs
+        if plain is None:
+            return None
+        try:
+            values = _ANSWER(body).predictions
+        except msgspec.ValidationError:
+            return plain.packed(_ROWS_ANSWER(body).predictions)
+        return plain.pack(values[0]) if len(values) == 1 else plain.packed([[value] for value in values])
+
+    def _knows(self, exchange: Exchange) -> bool:
         fits = self._requests.get(exchange.request_head)
         if fits is None:
-            fits = _remember(self._requests, exchange.request_head, self._is_request(exchange.request_head, is_probe))
-        return self._numbers(exchange) if fits and self._is_answer(exchange.response_head) else None
-
-    def enter(self, numbers: Numbers) -> None:
-        """Count what was read."""
-        self._inputs.group.add_packed(numbers.inputs)
-        if self._outputs is not None and numbers.outputs is not None:
-            self._outputs.group.add_packed(numbers.outputs)
-
-    def _numbers(self, exchange: Exchange) -> Numbers | None:
-        request = json_text.strict(kserve_v1.REQUEST, exchange.request_body)
-        inputs = self._inputs.packed(request.instances) if request is not None else None
-        if request is None or inputs is None:
-            return None
-        outputs = None
-        if self._outputs is not None:
-            outputs = self._answer(self._outputs, exchange.response_body)
-            if outputs is None:
-                return None
-        return Numbers(len(request.instances), inputs, outputs)
-
-    def _answer(self, plain: Plain, body: bytes) -> bytes | None:
-        answer = json_text.strict(kserve_v1.ANSWER, body)
-        if answer is None:
-            wide = json_text.strict(kserve_v1.ROWS_ANSWER, body)
-            return None if wide is None else plain.packed(wide.predictions)
-        return plain.packed([[value] for value in answer.predictions])
-
-    def _is_request(self, head: bytes, is_probe: Callable[[heads.Head], bool]) -> bool:
-        parsed = heads.parse(head)
-        if parsed.content_encoding or is_probe(parsed):
+            head = heads.parse(exchange.request_head)
+            fits = _remember(self._requests, exchange.request_head, not head.content_encoding and self._fits(head))
+        if not fits:
             return False
-        # Without a body: a format that only the body tells is not for this way.
-        return formats.choose(self._protocol, head=parsed, body=b"") in _FORMATS
+        fits = self._answers.get(exchange.response_head)
+        if fits is None:
+            plain = not heads.parse(exchange.response_head).content_encoding
+            fits = _remember(self._answers, exchange.response_head, plain)
+        return fits
 
-    def _is_answer(self, head: bytes) -> bool:
-        fits = self._answers.get(head)
-        return _remember(self._answers, head, not heads.parse(head).content_encoding) if fits is None else fits
+
+def is_rows(protocol: str, head: heads.Head) -> bool:
+    """Whether the head alone says that the body is rows of KServe V1's form."""
+    return formats.choose(protocol, head=head, body=b"") in _FORMATS
 
 
 def _remember(known: dict[bytes, bool], head: bytes, fits: bool) -> bool:

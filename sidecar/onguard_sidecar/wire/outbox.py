@@ -13,7 +13,7 @@ from typing import Final
 
 from onguard_sidecar import handover
 from onguard_sidecar.exchange import Exchange
-from onguard_sidecar.handover import DATAGRAM_MAX, MESSAGE_MAX, RECORD_IN_BATCH_MAX
+from onguard_sidecar.handover import DATAGRAM_MAX, MESSAGE_MAX
 from onguard_sidecar.ledger import WIRE_FIELDS, WIRE_INDEX, Ledger
 
 BATCH_S: Final = 0.005
@@ -44,6 +44,8 @@ class Outbox:
         self._tally = ledger.tally
         self._socket: socket.socket | None = None
         self._batch: list[bytes] = []
+        """Pieces of the entries that are collected."""
+        self._batch_count = 0
         self._batch_bytes = _EMPTY_BATCH
         self._timer: asyncio.TimerHandle | None = None
         self._backlog: deque[tuple[bytes, int]] = deque()
@@ -58,14 +60,14 @@ class Outbox:
         if self._socket is None:
             self._tally[_NO_ANALYST] += 1
             return
-        record = handover.encode(exchange)
-        if len(record) > RECORD_IN_BATCH_MAX:
-            self._offer_large(record)
-            return
-        size = len(record) + handover.RECORD_OVERHEAD
+        size, pieces = handover.entry(exchange)
         if self._batch_bytes + size > DATAGRAM_MAX:
+            if _EMPTY_BATCH + size > DATAGRAM_MAX:
+                self._offer_large(handover.encode(exchange))
+                return
             self._send_batch()
-        self._batch.append(record)
+        self._batch += pieces
+        self._batch_count += 1
         self._batch_bytes += size
         self._tally[_WAITING] += 1
         if self._timer is None:
@@ -86,9 +88,10 @@ class Outbox:
 
     def _send_batch(self) -> None:
         if self._batch:
-            records, self._batch, self._batch_bytes = self._batch, [], _EMPTY_BATCH
-            self._tally[_WAITING] -= len(records)
-            self._send([handover.batch(records)], len(records))
+            pieces, count = self._batch, self._batch_count
+            self._batch, self._batch_count, self._batch_bytes = [], 0, _EMPTY_BATCH
+            self._tally[_WAITING] -= count
+            self._send([handover.joined(pieces)], count)
 
     def connect(self) -> None:
         """Look for the analyst; if there is none, again later."""
@@ -199,7 +202,7 @@ class Outbox:
         waiting = self._tally[_WAITING]
         self._tally[_WAITING] = 0
         self._tally[_NO_ANALYST] += waiting
-        self._batch, self._batch_bytes = [], _EMPTY_BATCH
+        self._batch, self._batch_count, self._batch_bytes = [], 0, _EMPTY_BATCH
         self._backlog.clear()
         self._backlog_bytes = self._tally[_WAITING_BYTES] = 0
         counted = self._ledger.accounted() + self._tally[_ANALYST_DIED]

@@ -71,7 +71,7 @@ def test_numbers_take_the_quick_way() -> None:
         (b'{"instances":[[1,2]]}', b'{"predictions":[3]}'),
         (b'{"instances":[[1,2],[3,4]]}', b'{"predictions":[3,4]}'),
     ):
-        assert analysis._quick.read(exchanges(body, answer, HEADS[0], ANSWER_HEADS[0], 0, 200), analysis._is_probe)
+        assert analysis._quick.take(exchanges(body, answer, HEADS[0], ANSWER_HEADS[0], 0, 200), 1.0)
 
 
 def test_memory_of_heads_is_bounded() -> None:
