@@ -57,6 +57,8 @@ class Surroundings:
     strength: Strength = dataclasses.field(default_factory=Strength)
     upstream: tuple[Upstream, ...] | None = ()
     """Faults of the data's way here that explain an alarm of drift; None: it takes more rows to tell."""
+    memory: Measured | None = None
+    """The memory objective, while it is broken."""
 
 
 def findings_of(evidence: Evidence, judges: Judges) -> Mapping[str, Finding]:
@@ -207,6 +209,7 @@ def figures_of(findings: Mapping[str, Finding], around: Surroundings) -> list[Me
     figures = list(around.comparison.figures)
     if around.availability_text:
         figures.append(Measured(name="availability", detail=around.availability_text))
+    figures += [around.memory] if around.memory is not None else []
     figures += [Measured(name=f"upstream: {fault.kind}", detail=fault.text) for fault in around.upstream or ()]
     ordered = sorted(findings.items(), key=lambda item: (not item[1].alarmed, -item[1].log_e))
     for name, finding in ordered:
@@ -243,4 +246,5 @@ def leading_objective(findings: Mapping[str, Finding], around: Surroundings) -> 
     if around.comparison.verdict in (Arms.WORSE, Arms.DIFFERENT) and around.comparison.log_e:
         return max(around.comparison.log_e, key=lambda name: around.comparison.log_e[name])
     broken = {name: f.log_e - f.log_threshold for name, f in findings.items() if f.alarmed}
-    return max(broken, key=lambda name: broken[name], default="")
+    otherwise = Objective.MEMORY.value if around.memory is not None else ""
+    return max(broken, key=lambda name: broken[name], default=otherwise)

@@ -10,7 +10,7 @@ from onguard import decide
 from onguard.cause import Arms, Attribution, Cause, attribute
 from onguard.decide import ACTION_OF, Act, Action, Memory, Phase, Verdict, World
 from onguard.spec import BaselineMode
-from onguard_operator import assess, guarding, progress, records, rollback
+from onguard_operator import assess, guarding, progress, records, resources, rollback
 from onguard_operator.evaluate import Evaluation
 from onguard_operator.evidence import Evidence
 from onguard_operator.objects import Object, is_terminating, name_of, time_of, time_of_unix
@@ -163,13 +163,21 @@ def is_arm_awaited(seen: Observed, evaluation: Evaluation, attribution: Attribut
     return now - min(onsets, default=now) < PATIENCE_S
 
 
+def _or_memory(attribution: Attribution, evaluation: Evaluation) -> Attribution:
+    """Where nothing else is broken, the memory objective is: it has no evidence, so the table does not know it."""
+    if attribution.cause is not Cause.NONE or not evaluation.is_memory_broken:
+        return attribution
+    why = f"the model's memory has been near its limit for too long; {resources.OUTSIDE}"
+    return Attribution(cause=Cause.CAPACITY, why=why)
+
+
 def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
     """Attribute and decide; nothing while a few more requests would change the cause."""
     evidence = evaluation.evidence
     if not evidence.history.current:
         return Outcome(verdict=None, memory=evidence.memory, attribution=None)
     findings = assess.table_input(evidence, evaluation.present, seen.spec, evaluation.around)
-    attribution = attribute(findings, evaluation.around.strength)
+    attribution = _or_memory(attribute(findings, evaluation.around.strength), evaluation)
     mine = _open_about(seen.decisions, attribution.cause, evidence.history.current)
     if mine is not None:
         return Outcome(verdict=None, memory=adopt(evidence.memory, mine), attribution=attribution)

@@ -168,9 +168,9 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
         evidence, intake.paired, seen.spec, judges, obstacle=exchangeable.obstacle(seen)
     )
     revisions = {reading.pod: reading.revision for reading in read}
+    evidence = _with_memory(evidence, inputs)
     around = _around(evidence, inputs, judges, comparison)
     evidence = _with_bake(evidence, inputs, revisions, is_suspicious=_is_suspicious(findings, around))
-    evidence = _with_memory(evidence, inputs)
     return Evaluation(
         evidence=_served(evidence, intake),
         findings=findings,
@@ -230,6 +230,9 @@ def _around(evidence: Evidence, inputs: Inputs, judges: Judges, comparison: Comp
         comparison=comparison,
         strength=strength.of_release(evidence, judges),
         upstream=explained(evidence, inputs.profile),
+        memory=resources.breach(
+            seen.spec.objectives.memory, resources.memory_share(inputs.usages), evidence.memory_since, inputs.now
+        ),
     )
 
 

@@ -7,9 +7,11 @@ from typing import Final
 from onguard import contract
 from onguard.spec import Memory
 from onguard_operator.objects import Object, containers_of, name_of
+from onguard_operator.records import Measured
 
 SATURATED: Final = 0.9
 """CPU over its limit from which a slow model counts as saturated."""
+OUTSIDE: Final = "it is outside the guarantee of falseAlarms"
 _OURS: Final = (contract.CONTAINER_WIRE, contract.CONTAINER_ANALYST)
 _FACTORS: Final[Mapping[str, float]] = {
     "n": 1e-9,
@@ -96,6 +98,19 @@ def passed_since(objective: Memory | None, share: float | None, since: float, no
     if objective is None or share is None or share < objective.below:
         return 0.0
     return since or now
+
+
+def breach(objective: Memory | None, share: float | None, since: float, now: float) -> Measured | None:
+    """The broken memory objective as a figure; None while it is kept."""
+    if objective is None or not is_broken(objective, since, now):
+        return None
+    return Measured(
+        name="memory",
+        value=share,
+        unit="share of the limit",
+        detail=f"the largest working set of a pod has been at {objective.below:.0%} of its limit or more for "
+        f"{now - since:.0f} s, {objective.for_:.0f} s are allowed; a threshold with a duration: {OUTSIDE}",
+    )
 
 
 def is_broken(objective: Memory | None, since: float, now: float) -> bool:
