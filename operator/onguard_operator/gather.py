@@ -98,6 +98,7 @@ def absorb(
     pods = [pod for reading in readings if (pod := _epochs_of(reading, setting)) is not None]
     served, service_to = _serve(evidence, pods)
     paired, arms_to = _pair(evidence, pods, expected)
+    served, paired = _unmixed(evidence, served), _unmixed(evidence, paired)
     moved = dataclasses.replace(
         evidence,
         read_at=now if readings else evidence.read_at,
@@ -212,6 +213,11 @@ def _pair(evidence: Evidence, pods: Sequence[PodEpochs], expected: frozenset[str
     if expected - read:
         return [], max(evidence.arms_to, last - GIVE_UP_EPOCHS)
     return epochs.join(pods, evidence.arms_to + 1, last, skip_warm_up=True), last
+
+
+def _unmixed(evidence: Evidence, joined: Sequence[Joined]) -> list[Joined]:
+    """Leave out epochs from before the kubelet has surely given pods the ConfigMap's new content."""
+    return [epoch for epoch in joined if epoch.id * contract.EPOCH_S >= evidence.history.mixed_until]
 
 
 def _step_service(evidence: Evidence, setting: Setting, served: Sequence[Joined]) -> Mapping[str, BoundedState]:

@@ -17,6 +17,7 @@ from onguard_operator import counting, epochs, gather
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import PodReading, Setting
 from onguard_operator.judges import Judges, judges_of
+from onguard_operator.release import History
 
 NUMERIC = Numeric(minimum=0.0, maximum=100.0, mean=50.0, sd=29.0)
 AGE = Feature(
@@ -269,3 +270,19 @@ def test_evidence_that_is_too_large_loses_its_cursors_first(monkeypatch: pytest.
     again = Evidence.decode(evidence.encode())
     assert again.cursors == {}
     assert again.service_to == evidence.service_to
+
+
+def test_what_was_counted_around_an_edit_of_a_config_map_judges_nothing() -> None:
+    pod = Pod()
+    for _ in range(4):
+        pod.serve(100, [5] * 10)
+    reading = PodReading(pod="a", revision="r", arm="candidate", report=pod.report(), is_new=True, ready_at=0.0)
+    end = float(pod.now * contract.EPOCH_S)
+    mixed_until = end - 6 * contract.EPOCH_S
+    for until, is_taken in ((mixed_until, True), (end + 60.0, False)):
+        before = Evidence(read_at=1.0, service_to=START, arms_to=START, history=History(mixed_until=until))
+        after, intake = gather.absorb(before, [reading], SETTING, expected=frozenset({"a"}), now=end)
+        assert all(epoch.id * contract.EPOCH_S >= until for epoch in (*intake.served, *intake.paired))
+        found = (bool(intake.served), bool(intake.paired), bool(after.past), intake.counts is not None)
+        assert found == (is_taken,) * 4
+        assert after.service_to > START, "they are not taken later either"
