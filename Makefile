@@ -35,7 +35,7 @@ e2e: $(VENV_STAMP) cluster images ## the local cluster itself, then OnGuard on i
 	$(PYTEST) -v -n 5 --dist loadfile --no-loadscope-reorder -m "not alone" --junitxml=artifacts/e2e.xml tests/e2e
 	$(PYTEST) -v -m alone --junitxml=artifacts/e2e-alone.xml tests/e2e
 
-bench: $(VENV_STAMP) ## what the tee costs beside nginx and Envoy; ten minutes (BENCH=--short: three)
+bench: $(VENV_STAMP) ## what the tee costs beside nginx and Envoy; six minutes (BENCH=--short: two)
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.tee.run $(BENCH)
 
 bench-statistics: $(VENV_STAMP) ## the evidence against its promises and its peers; fetches both; half an hour (BENCH=--short: minutes)

@@ -11,6 +11,7 @@ from onguard_sidecar.core_dumps import forbid_core_dumps
 
 SERVE: Final = "serve"
 _PR_SET_PDEATHSIG: Final = 1
+_NICE: Final = 10
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -26,6 +27,7 @@ def start(arguments: Sequence[str]) -> int:
 
 def _serve() -> int:
     _die_with_the_keeper()
+    _yield_to_the_wire()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: each thread costs memory, and we use one
     import asyncio
 
@@ -39,3 +41,13 @@ def _serve() -> int:
 def _die_with_the_keeper() -> None:
     """Where processes are shared, the keeper is not PID 1 of anything, and its end would leave the analyst behind."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _yield_to_the_wire() -> None:
+    """
+    Where processors are short, the model and the wire go first and exchanges are shed: counting can wait.
+
+    SCHED_BATCH: waking up for a batch never interrupts what runs.
+    """
+    os.nice(_NICE)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

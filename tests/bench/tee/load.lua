@@ -1,6 +1,5 @@
--- ONGUARD_ROWS rows of 16 numbers a request, no two requests alike; with ONGUARD_DELAY_MS a pause before each.
+-- ONGUARD_ROWS rows of 16 numbers a request, no two requests alike.
 local rows = tonumber(os.getenv("ONGUARD_ROWS"))
-local pause = tonumber(os.getenv("ONGUARD_DELAY_MS"))
 local path = os.getenv("ONGUARD_PATH")
 local row = "[5.1,3.5,1.4,0.2,5.2,3.6,1.5,0.3,5.3,3.7,1.6,0.4,5.4,3.8,1.7,0.5]"
 local rest = string.rep("," .. row, rows - 1) .. "]}"
@@ -15,10 +14,4 @@ function request()
   value = value + 1e-7
   if value >= 9 then value = 0 end
   return string.format(whole, value)
-end
-
-if pause > 0 then
-  function delay()
-    return math.random(0, 2 * pause)
-  end
 end

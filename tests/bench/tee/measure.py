@@ -22,7 +22,6 @@ class Load(NamedTuple):
 
     rows: int
     seconds: int
-    pause_ms: int = 0
     clients: int = CLIENTS
 
 
@@ -47,7 +46,7 @@ def run(proxy: Proxy, load: Load, *, model_pid: int, core: int) -> Run:
     children = os.times()
     command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{load.clients}", f"-d{load.seconds}", "--timeout", "20s"]
     command += ["--latency", "-s", str(LUA), f"http://127.0.0.1:{proxy.port}{PATH}"]
-    env = {"ONGUARD_ROWS": str(load.rows), "ONGUARD_DELAY_MS": str(load.pause_ms), "ONGUARD_PATH": PATH}
+    env = {"ONGUARD_ROWS": str(load.rows), "ONGUARD_PATH": PATH}
     out = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=True).stdout
     ended = os.times()
     after, last = [cpu_us(pid) for pid in pids], _account(proxy)
