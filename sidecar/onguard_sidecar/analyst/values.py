@@ -21,8 +21,8 @@ def number(value: object) -> float:
     """
     A numeric feature's cell. A number written as a string is that number; a client may send either.
 
-    >>> number(3), number("3.5"), number(True), number(None), number(" "), number("three"), number([1])
-    (3.0, 3.5, 1.0, nan, nan, inf, inf)
+    >>> number(3), number("3.5"), number(True), number(None), number(" "), number("three"), number([1]), number([1, 2])
+    (3.0, 3.5, 1.0, nan, nan, inf, 1.0, inf)
     """
     if isinstance(value, float):
         return value
@@ -30,7 +30,19 @@ def number(value: object) -> float:
         return MISSING
     if isinstance(value, int):
         return _float(value)
-    return _parsed(value) if isinstance(value, str) else UNPARSEABLE
+    if isinstance(value, str):
+        return _parsed(value)
+    return number(value[0]) if isinstance(value, list) and _is_single(value) else UNPARSEABLE
+
+
+def _is_single(value: list[object]) -> bool:
+    """
+    Whether it is a tensor's row of shape (1,), which is the value in it.
+
+    >>> _is_single([3]), _is_single([]), _is_single([[3]])
+    (True, False, False)
+    """
+    return len(value) == 1 and not isinstance(value[0], list | dict)
 
 
 def _float(value: int) -> float:
@@ -107,6 +119,8 @@ def category(codes: Mapping[str, int], *, key: Callable[[str], str] = str) -> Ce
         if value is None or value != value:
             return MISSING
         name = label(value)
-        return UNPARSEABLE if name is None else float(codes.get(key(name), other))
+        if name is not None:
+            return float(codes.get(key(name), other))
+        return cell(value[0]) if isinstance(value, list) and _is_single(value) else UNPARSEABLE
 
     return cell

@@ -34,7 +34,7 @@ def align(data: list[Any], *redact: Redact, features: tuple[Feature, ...] = FEAT
         ({"age": "31", "spend": " 1.5 ", "city": "a"}, [31, 1.5, 0], 0, 0, 2),
         ({"age": True, "spend": 1, "city": "a"}, [1, 1, 0], 0, 0, 1),
         ({"age": None, "spend": NAN, "city": None}, [NAN, NAN, NAN], 0, 0, 0),
-        ({"age": "thirty", "spend": [1], "city": {}}, [INF, INF, INF], 0, 0, 2),
+        ({"age": "thirty", "spend": [1, 2], "city": {}}, [INF, INF, INF], 0, 0, 2),
         ({"age": "", "spend": "nan", "city": ""}, [NAN, NAN, 2], 0, 0, 2),
         ({"age": 10**400, "spend": "1_000", "city": 7}, [INF, INF, 2], 0, 0, 1),
         ({"age": INF, "spend": -INF, "city": "ü☃"}, [INF, -INF, 2], 0, 0, 0),
