@@ -17,6 +17,10 @@ client, a model or a mesh has by default, so that the wire is never the first to
 BUFFER_BYTES: Final = 64 << 10
 """Bytes that wait to be written to one side, above which nothing is read from the other: one read (at most 256 KiB)
 may go beyond it."""
+UNSENT_BYTES: Final = 128 << 10
+"""Bytes unsent that the kernel keeps for a connection, in place of up to 4 MiB; it counts as ours."""
+KERNEL_BYTES: Final = 128 << 10
+"""Receive buffer of the kernel for the model's bytes, in place of up to 6 MiB. The model is in the same pod."""
 COPY_BYTES: Final = 32 << 20
 """Bytes of requests and answers under way that are kept for the analyst, on all connections together. Sixteen pairs of
 bodies at their caps; beyond it bodies are truncated for the analyst, not for the model."""

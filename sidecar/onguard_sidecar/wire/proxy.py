@@ -18,7 +18,7 @@ from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
 from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import Heads, may_begin_request
 from onguard_sidecar.wire.limits import Budget, Limits
-from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, reset
+from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset
 
 LINGER_S: Final = 2.0
 """After the wire's own end of a connection: time for the client to close its side, so that no reset overtakes bytes."""
@@ -337,7 +337,7 @@ class ModelSide(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The model accepted."""
-        self.transport = prepared(transport)
+        self.transport = prepared_local(transport)
         self._write = self._client.transport.write
 
     def data_received(self, data: bytes) -> None:

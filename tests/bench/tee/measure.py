@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from onguard import contract
-from onguard_sidecar.ledger import Ledger
+from onguard_sidecar.ledger import ANALYST_ACCOUNT, Ledger
 from tests.bench.tee.programs import Proxy
 
 LUA = Path(__file__).with_name("load.lua")
@@ -36,7 +36,7 @@ class Run(NamedTuple):
     model_us: float
     client_us: float
     analysed: float = 1.0
-    """Share of the requests that were decoded and counted."""
+    """Share of the requests that the analyst read."""
 
 
 def run(proxy: Proxy, load: Load, *, model_pid: int, core: int) -> Run:
@@ -55,7 +55,10 @@ def run(proxy: Proxy, load: Load, *, model_pid: int, core: int) -> Run:
     requests = int(_found(r"(\d+) requests in", out))
     each = [(b - a) / requests for a, b in zip(before, after, strict=True)]
     client = (ended.children_user + ended.children_system - children.children_user - children.children_system) * 1e6
-    analysed = (last["analysed"] - known["analysed"]) / max(last["inference"] - known["inference"], 1) if last else 1.0
+    analysed = 1.0
+    if last:
+        taken = sum(last[name] - known[name] for name in ANALYST_ACCOUNT)
+        analysed = taken / max(last["inference"] - known["inference"], 1)
     return Run(
         requests_per_s=float(_found(r"Requests/sec:\s+([\d.]+)", out)),
         p50_us=_quantile_us(out, "50%"),

@@ -45,7 +45,7 @@ def total_us(run: Run) -> float:
     Where the analyst shed some, what it spent is scaled up: shedding is no saving.
     """
     first, *others = run.proxy_us
-    return first + sum(others) / max(run.analysed, 1e-9)
+    return first + sum(others) / (run.analysed or 1.0)
 
 
 def figures(results: Results, latency: Mapping[str, Run], resident_mib: float, rows: float) -> dict[str, float]:
@@ -91,7 +91,7 @@ def page(
 
 def _table(size: str, runs: Mapping[str, Run]) -> str:
     direct = runs["direct"]
-    head = "| | requests/s | p50 added us | p99 added us | CPU us | of which analyst | model us | wrk us | analysed |"
+    head = "| | requests/s | p50 added us | p99 added us | CPU us | analyst of it | model us | wrk us | analyst read |"
     lines = [f"\n## {size}, at saturation\n", head, "|---" * 9 + "|"]
     for key, each in runs.items():
         own = f"{total_us(each):.1f}" if each.proxy_us else ""
