@@ -10,7 +10,7 @@ import pytest
 
 from onguard.counts import from_wire
 from tests.integration.format_peers.conftest import Guarded, guarded, served
-from tests.integration.wire.peers import eventually
+from tests.integration.wire.peers import eventually, free_ports
 from tests.unit.analyst.references import CHURN
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ def test_mlserver_and_its_clients(client: str, tmp_path: Path, peers: str, mlser
     (model / "model-settings.json").write_text(json.dumps(told))
     with guarded(tmp_path, CHURN) as running:
         port = running.wire.model_port
-        ports = {"http_port": port, "grpc_port": running.admin_port + 1}
+        ports = {"http_port": port, "grpc_port": free_ports(1)[0]}
         (model / "settings.json").write_text(json.dumps(server | ports))
         with served([mlserver, "start", str(model)], f"http://127.0.0.1:{port}/v2/models/churn/ready", model):
             assert ask(peers, client, running.url) == [31.0, 12.0]

@@ -9,8 +9,10 @@ from collections.abc import Callable
 import brotli  # type: ignore[import-untyped]  # it has no types
 import pytest
 from backports import zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from onguard_sidecar.decoding import encoding, heads, kserve_v1, open_inference_v2
+from onguard_sidecar.decoding import delimited, encoding, heads, kserve_v1, open_inference_v2
 from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Reason, Undecodable
 
 BODY = b'{"instances": [[1, 2]]}'
@@ -111,3 +113,19 @@ def test_an_odd_head_is_read_as_far_as_it_goes(head: bytes) -> None:
 def test_the_names_of_fields_have_no_case() -> None:
     head = heads.parse(b"POST / HTTP/1.1\r\nCONTENT-ENCODING:gzip\r\ncontent-TYPE: Application/JSON\r\n\r\n")
     assert (head.content_encoding, head.content_type) == ("gzip", "application/json")
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(), min_size=1), min_size=1),
+    st.sampled_from(["\n", "\r\n", "\n\n"]),
+)
+def test_csv_of_numbers_is_read_alike_whichever_way(table: list[list[float]], end: str) -> None:
+    body = end.join(",".join(map(repr, row)) for row in table).encode()
+    quick = delimited.of_csv(body, header=None)
+    with_header = delimited.of_csv(b",".join(b"c%d" % i for i in range(len(table[0]))) + b"\n" + body, header=True)
+    assert isinstance(quick, Batch) == isinstance(with_header, Batch)
+    if isinstance(quick, Batch) and isinstance(with_header, Batch):
+        assert [list(quick.column(i)) for i in range(quick.width)] == [
+            list(with_header.column(i)) for i in range(with_header.width)
+        ]
