@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from onguard_sidecar.decoding import delimited, encoding, heads, kserve_v1, open_inference_v2
 from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Reason, Undecodable
+from tests.conftest import examples
 
 BODY = b'{"instances": [[1, 2]]}'
 
@@ -115,7 +116,7 @@ def test_the_names_of_fields_have_no_case() -> None:
     assert (head.content_encoding, head.content_type) == ("gzip", "application/json")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     st.lists(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.integers(), min_size=1), min_size=1),
     st.sampled_from(["\n", "\r\n", "\n\n"]),

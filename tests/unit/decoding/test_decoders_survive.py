@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from onguard_sidecar.decoding import encoding, formats, heads
 from onguard_sidecar.decoding.batch import Batch, Decoded, Undecodable
+from tests.conftest import examples
 
-BOUNDED = settings(max_examples=60, deadline=None)
+BOUNDED = settings(max_examples=examples(60), deadline=None)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
 JSON = st.recursive(
     SCALARS,

@@ -11,6 +11,7 @@ from onguard.spec import MappedField, PayloadMapping
 from onguard_sidecar.decoding import mapped
 from onguard_sidecar.decoding.batch import MAX_ROWS, Batch, Decoded, Reason, Undecodable
 from onguard_sidecar.decoding.mapped import MappingError
+from tests.conftest import examples
 from tests.unit.decoding.test_decoders_survive import JSON, check
 
 
@@ -99,7 +100,7 @@ def test_what_is_no_query_is_refused_by_name(query: str) -> None:
         mapped.requests(PayloadMapping(inputs=fields({"age": query})))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     JSON, st.sampled_from([BY_ROW, BY_COLUMN, PayloadMapping(rows="$..*", inputs=fields({"x": "$[0]", "y": "$.a"}))])
 )
