@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onguard_sidecar.decoding import delimited, encoding, heads, kserve_v1, open_inference_v2
-from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Reason, Undecodable
+from onguard_sidecar.decoding.batch import MAX_COLUMNS, MAX_ROWS, Batch, Decoded, Reason, Undecodable
 from tests.conftest import examples
 
 BODY = b'{"instances": [[1, 2]]}'
@@ -130,3 +130,15 @@ def test_csv_of_numbers_is_read_alike_whichever_way(table: list[list[float]], en
         assert [list(quick.column(i)) for i in range(quick.width)] == [
             list(with_header.column(i)) for i in range(with_header.width)
         ]
+
+
+@pytest.mark.parametrize("line", [b"1\n", b"\n", b"[1]\n", b"x\n"])
+@pytest.mark.parametrize("decode", [lambda body: delimited.of_csv(body, header=None), delimited.of_json_lines])
+def test_millions_of_lines_cost_no_more_than_their_bytes(decode: Callable[[bytes], Decoded], line: bytes) -> None:
+    body = line * (encoding.MAX_EXPANDED_BYTES // len(line))
+    tracemalloc.start()
+    decoded = decode(body)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(decoded, Undecodable)
+    assert peak < 8 * encoding.MAX_EXPANDED_BYTES
