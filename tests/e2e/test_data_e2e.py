@@ -53,7 +53,7 @@ def cooldown_holds(shop: Shop, load: object) -> None:
     load.change(SHIFT)
     blocked = wait_for("a blocked Decision", lambda: with_blocker(shop, "Cooldown"), timeout_s=150)[0]
     assert blocked["spec"]["cause"] == "population"
-    assert blocked["status"]["phase"] == "Held"
+    shop.wait_phase(blocked["metadata"]["name"], "Held", timeout_s=30)
 
 
 def with_blocker(shop: Shop, reason: str) -> list[dict]:
