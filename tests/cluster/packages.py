@@ -27,6 +27,7 @@ PROGRAMS: Final = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "wrk": "wrk",
     "nginx": "nginx-light",
+    "node": "nodejs",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
