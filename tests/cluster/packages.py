@@ -27,7 +27,6 @@ PROGRAMS: Final = {
     "prometheus-alertmanager": "prometheus-alertmanager",
     "wrk": "wrk",
     "nginx": "nginx-light",
-    "node": "nodejs",
     "/usr/lib/cni/ptp": "containernetworking-plugins",
     "/usr/share/keyrings/debian-archive-keyring.gpg": "debian-archive-keyring",
 }
