@@ -7,11 +7,11 @@ from typing import Final
 import msgspec
 
 from onguard import decide
-from onguard.cause import Arms, Attribution, Cause, attribute
+from onguard.cause import Arms, Attribution, Cause, Control, attribute
 from onguard.decide import ACTION_OF, Act, Action, Memory, Phase, Verdict, World
 from onguard.spec import BaselineMode
 from onguard_operator import assess, guarding, progress, records, resources, rollback
-from onguard_operator.evaluate import Evaluation
+from onguard_operator.evaluate import Evaluation, expected_pods
 from onguard_operator.evidence import Evidence
 from onguard_operator.objects import Object, is_terminating, name_of, time_of, time_of_unix
 from onguard_operator.observe import Observed
@@ -131,6 +131,8 @@ class Outcome:
 
 def is_too_early(seen: Observed, evaluation: Evaluation, attribution: Attribution, *, now: float) -> bool:
     """Whether a little more evidence may change the cause or confirm it."""
+    if _are_pods_too_young(seen, evaluation, attribution):
+        return True
     moved = (Cause.POPULATION, Cause.POPULATION_BENIGN)
     if evaluation.around.upstream is None and attribution.cause in moved:
         return True
@@ -139,6 +141,13 @@ def is_too_early(seen: Observed, evaluation: Evaluation, attribution: Attributio
             return True  # the shift grows smaller while its alarm clears: that is no news
         return assess.is_shift_unclear(evaluation.evidence, evaluation.present, seen.spec, now)
     return is_arm_awaited(seen, evaluation, attribution, now=now)
+
+
+def _are_pods_too_young(seen: Observed, evaluation: Evaluation, attribution: Attribution) -> bool:
+    """Whether pods serve, but none long enough to say how many of them can be read: half a minute will tell."""
+    acts = ACTION_OF.get(attribution.cause, Action.HOLD) is not Action.HOLD
+    by_pods = attribution.control is not Control.AVAILABILITY
+    return acts and by_pods and evaluation.coverage is None and bool(expected_pods(seen))
 
 
 def _is_shift_decided(memory: Memory) -> bool:
@@ -184,7 +193,7 @@ def decide_on(seen: Observed, evaluation: Evaluation, *, now: float) -> Outcome:
     if is_too_early(seen, evaluation, attribution, now=now):
         return Outcome(verdict=None, memory=evidence.memory, attribution=attribution)
     action = ACTION_OF.get(attribution.cause, Action.HOLD)
-    by_pods = attribution.control.value != "availability"
+    by_pods = attribution.control is not Control.AVAILABILITY
     world = world_of(seen, evidence, action, coverage=evaluation.coverage or 0.0 if by_pods else None, now=now)
     verdict, memory = decide.decide(attribution, spec=seen.spec, world=world, memory=evidence.memory, now=now)
     return Outcome(verdict=verdict, memory=memory, attribution=attribution)
