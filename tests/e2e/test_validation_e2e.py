@@ -23,6 +23,11 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("traffic.ports", [{"name": "8080"}], "expected the name of a container port"),
     ("traffic.ports", [{"name": "og-8080"}], 'expected a name that does not start with "og-"'),
     ("traffic.ports", [{"name": "http", "protocol": "kserve-v3"}], "only these are decoded in this version"),
+    (
+        "traffic.ports",
+        [{"name": "http", "mapping": {"inputs": [{"name": "age", "path": "age"}]}}],
+        'expected a JSONPath that starts with "$"',
+    ),
     ("traffic.match.paths", ["v1/models"], PATH),
     ("traffic.ignore", ["/a?b"], PATH),
     ("traffic.sample", 0.0, "expected a share over 0 and up to 1"),
