@@ -21,6 +21,7 @@ HEARTBEAT_S: Final = 20.0
 TAIL_LINES: Final = 60
 STEPS: Final = ("lint", "unit", "tools", "contract", "images", "cluster", "e2e")
 """Targets of the Makefile; ``venv`` and ``packages`` come before them."""
+NEEDED_BY_THE_NEXT: Final = {"tools", "images", "cluster"}
 
 
 @dataclass
@@ -47,7 +48,8 @@ def main() -> int:
     began = time.monotonic()
     failed = _run_all()
     took = f"{(time.monotonic() - began) / 60:.1f} min"
-    say(f"FAILED: {failed} after {took}; all output is in {ARTIFACTS}" if failed else f"all passed in {took}")
+    names = ", ".join(failed)
+    say(f"FAILED: {names} after {took}; all output is in {ARTIFACTS}" if failed else f"all passed in {took}")
     passed, not_passed = tests_of([ARTIFACTS / f"{name}.log" for name in STEPS])
     print(f"{passed} passed, {not_passed} failed", flush=True)
     return 1 if failed else 0
@@ -61,17 +63,19 @@ def tests_of(logs: Sequence[Path]) -> tuple[int, int]:
     return passed, failed
 
 
-def _run_all() -> str:
-    """Run until the first failure; return the failed step's name, or an empty text."""
+def _run_all() -> Sequence[str]:
+    """Run every step whose needs are met: one fault does not hide the next. Return the names of those that failed."""
     for name in ("venv", "packages"):
         if not finish(start(name)):
-            return name
+            return [name]
     tools = start("tools")
+    failed: list[str] = []
     try:
         for name in STEPS:
-            step = tools if name == "tools" else start(name)
-            if not finish(step):
-                return name
+            if NEEDED_BY_THE_NEXT & set(failed):
+                break
+            if not finish(tools if name == "tools" else start(name)):
+                failed.append(name)
     finally:
         # A build that nobody waits for any more; its finished modules stay in the cache.
         if tools.process.poll() is None:
@@ -79,7 +83,7 @@ def _run_all() -> str:
             tools.process.wait()
         _keep_cluster_logs()
         finish(start("cluster-down"))
-    return ""
+    return failed
 
 
 def start(name: str) -> Step:
