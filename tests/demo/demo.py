@@ -172,10 +172,10 @@ def play() -> None:
     say("10 what there is to see")
     show(kube, "get", "mdep,decisions", "-n", SPACE)
     say(f"done: {load.tally}; failures that the model did not make: {load.tally.not_by_model}")
-    look_next(kube)
+    look_next(kube, shop.url())
 
 
-def look_next(kube: Kube) -> None:
+def look_next(kube: Kube, url: str) -> None:
     """Where to go from here."""
     print(f"""
 Look next:
@@ -183,8 +183,8 @@ Look next:
     kubectl -n {SPACE} describe mdep {NAME}              # conditions, evidence for each objective
     kubectl -n {SPACE} get decisions -o yaml           # the records: evidence, alternatives, blockers, outcome
     kubectl -n {SPACE} describe pod -l app={NAME}        # what injection changed
-    python -m tests.models.load {"http://CLUSTER-IP"} --missing data_gb=0.4   # upstream data break: hold
-    make cluster-down                                # take everything away
+    .venv/bin/python -m tests.models.load {url} --seconds 120 --missing data_gb=0.4   # broken upstream data: hold
+    make cluster-down                                  # take everything away
 """)
 
 
