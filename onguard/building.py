@@ -56,6 +56,7 @@ class Plan:
     Attributes:
         outputs: columns that the model answers, of held-out rows.
         label: column with the truth (0 or 1) of held-out rows: it calibrates the first numeric output.
+        threshold: the model means the positive class from this score on.
         held_out: column that marks the held-out rows (0 or 1); None: all are. Outputs and calibration are of these.
         roles: roles by column, where the guess is wrong.
         seed: of the split.
@@ -65,6 +66,7 @@ class Plan:
 
     outputs: tuple[str, ...] = ()
     label: str | None = None
+    threshold: float = 0.5
     held_out: str | None = None
     roles: Mapping[str, Role] = dataclasses.field(default_factory=dict)
     seed: int = 0
@@ -109,8 +111,38 @@ def build(
         design_effect=reference_sums.overall(effects),
         features=features,
         moments=reference_sums.moments(kept, features, ~chooses),
-        calibration=calibration(columns, features, plan.label, ~chooses & held),
+        calibration=calibration(columns, features, ~chooses & held, label=plan.label, threshold=plan.threshold),
         seed=plan.seed,
+    )
+
+
+def bins(inputs: Sequence[Column], outputs: Sequence[Column], *, source: str = "") -> Profile:
+    """
+    Bins that count nothing yet: every row chooses edges, ranges, categories, atoms and bases.
+
+    Args:
+        inputs: columns of equal length.
+        outputs: likewise; their length may be another one.
+        source: for people.
+
+    Raises:
+        ProfileError: for too few rows, or columns that do not fit.
+
+    >>> from onguard.columns import of_numbers
+    >>> made = bins([of_numbers("age", np.arange(100.0) % 40)], [])
+    >>> made.rows, made.edge_rows, len(made.features[0].edges), sum(made.features[0].counts)
+    (0, 100, 19, 0)
+    """
+    plan = Plan(outputs=tuple(c.name for c in outputs), source=source)
+    _check(inputs, Plan())
+    chosen = [_feature(c, np.ones(c.rows, np.bool_), plan, np.ones(c.rows, np.bool_)) for c in (*inputs, *outputs)]
+    every = np.ones(inputs[0].rows, np.bool_)
+    return Profile(
+        source=source,
+        rows=0,
+        edge_rows=inputs[0].rows,
+        features=tuple(chosen),
+        moments=reference_sums.moments(inputs, chosen[: len(inputs)], every),
     )
 
 

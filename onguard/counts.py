@@ -137,6 +137,18 @@ class ResourceSample(msgspec.Struct, frozen=True, kw_only=True):
     open_fds: int | None = None
 
 
+class Surveyed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a pod that was asked for bins has to say."""
+
+    attempt: int
+    requests: int
+    """Requests whose rows it has looked at."""
+    profile_json: bytes = b""
+    """Bins without counts, gzipped; empty until there were enough requests."""
+    error: str = ""
+    """Why there are none though there were."""
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Body of ``GET /counts`` (msgpack)."""
 
@@ -162,6 +174,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Monotone counters of this wire boot by name, for account and display."""
     counts: CountsWire | None = None
     """None while there is no valid profile."""
+    survey: Surveyed | None = None
     profile_error: str = ""
     config_error: str = ""
     resources: ResourceSample | None = None

@@ -59,12 +59,26 @@ def learn(source: Source, frames: Iterable[Frame], *, requests: int, least_days:
             f"expected {requests:,} requests over at least {least_days:g} days, got {got:,.0f} over "
             f"{span / DAY_S:.2f} days"
         )
+    return frozen(source, total, span_s=span)
+
+
+def frozen(source: Source, total: Counts, *, span_s: float) -> Profile:
+    """
+    The reference that counts of live traffic are, in the bins that they were counted in.
+
+    Args:
+        source: bins and names.
+        total: all that was counted, at least one request.
+        span_s: how long that took.
+    """
+    got = total.units / contract.UNIT
     kept = [i for i, f in enumerate(source.bins.features) if _is_counted(source.bins, i, total, f)]
     return Profile(
-        source=f"live traffic: {got:,.0f} requests over {_days(span)}, {source.name}",
+        source=f"live traffic: {got:,.0f} requests over {_days(span_s)}, {source.name}",
         created=source.created,
         learned=True,
         rows=total.rows,
+        edge_rows=source.bins.edge_rows,
         design_effect=max(total.rows / got, 1.0),
         features=tuple(_feature(source.bins, i, total) for i in kept),
         moments=_moments(source.bins, total),

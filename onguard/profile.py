@@ -138,12 +138,21 @@ class Moments(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """Score bins x label of held-out rows."""
+    """
+    Score bins x label of held-out rows.
+
+    The score is the first numeric output; a row is wrong if its label is not ``score >= threshold``.
+    """
 
     edges: tuple[float, ...]
     rows: tuple[int, ...]
     positives: tuple[int, ...]
     score_sums: tuple[float, ...]
+    threshold: float = 0.5
+    wrong: tuple[int, ...] = ()
+    """Empty: made by a version that did not count them."""
+    design_effect: float | None = None
+    """Variance of errors between days, at equal scores, over the binomial variance; None: no time stamps."""
 
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -177,6 +186,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def outputs(self) -> tuple[Feature, ...]:
         """Features that the model answers; empty: `outputs: none`."""
         return tuple(f for f in self.features if f.group is Group.OUTPUT)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether there is anything to compare with; else these are bins that a reference is being learnt in."""
+        return self.rows > 0
 
     @property
     def effective_rows(self) -> float:
@@ -269,6 +283,8 @@ def _check(profile: Profile) -> None:
         if names.index(feature.name) != i:
             raise ProfileError(f'expected unique names, got "{feature.name}" twice - {where}')
         _check_feature(feature, profile.rows, where)
+    if profile.calibration is not None:
+        _check_calibration(profile.calibration)
 
 
 def _check_feature(feature: Feature, rows: int, where: str) -> None:
@@ -281,6 +297,15 @@ def _check_feature(feature: Feature, rows: int, where: str) -> None:
         raise ProfileError(f"expected strictly increasing edges - {where}.edges")
     if feature.is_ordered and feature.numeric is None:
         raise ProfileError(f"expected `numeric` for a {feature.kind} feature, got none - {where}.numeric")
+
+
+def _check_calibration(found: Calibration) -> None:
+    where, bins = "at `profile.calibration`", len(found.edges) + 1
+    if any(not low < high for low, high in zip(found.edges, found.edges[1:], strict=False)):
+        raise ProfileError(f"expected strictly increasing edges - {where}.edges")
+    for name, counts in (("rows", found.rows), ("positives", found.positives), ("wrong", found.wrong or found.rows)):
+        if len(counts) != bins or any(not 0 <= c <= n for c, n in zip(counts, found.rows, strict=False)):
+            raise ProfileError(f"expected {bins} counts from 0 to the bin's rows - {where}.{name}")
 
 
 def encode_profile(profile: Profile) -> bytes:

@@ -21,6 +21,13 @@ class ConfigError(ValueError):
     """A config can't be used; the last good one stays in force."""
 
 
+class Survey(msgspec.Struct, frozen=True, kw_only=True):
+    """Look at the rows of so many requests, and propose bins for them; another attempt begins anew."""
+
+    attempt: int
+    requests: int
+
+
 class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that both containers of a sidecar need to know about their ModelDeployment."""
 
@@ -37,7 +44,7 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
     latency_bounds_s: tuple[float, ...] = ()
     error_statuses: tuple[int, ...] = ()
     feature_bins: bool = False
-    learn_requests: int = 0
+    survey: Survey | None = None
     counts_token_sha256: str = ""
     """Hex SHA-256 of the bearer token of /counts. The token itself is only with the operator."""
 
@@ -48,8 +55,8 @@ class SidecarConfig(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def of_spec(model: str, spec: Spec, counts_token_sha256: str) -> SidecarConfig:
-    """Derive a sidecar's configuration from a ModelDeployment."""
+def of_spec(model: str, spec: Spec, counts_token_sha256: str, *, survey: Survey | None = None) -> SidecarConfig:
+    """Derive a sidecar's configuration from a ModelDeployment; ``survey`` while a reference has no bins yet."""
     errors = spec.objectives.errors
     return SidecarConfig(
         model=model,
@@ -64,7 +71,7 @@ def of_spec(model: str, spec: Spec, counts_token_sha256: str) -> SidecarConfig:
         latency_bounds_s=tuple(float(x.below) for x in spec.objectives.latency[: contract.LATENCY_SLOTS]),
         error_statuses=errors.statuses if errors else (),
         feature_bins=spec.metrics.feature_bins,
-        learn_requests=spec.reference.learn.requests if spec.reference.learn else 0,
+        survey=survey,
         counts_token_sha256=counts_token_sha256,
     )
 

@@ -144,9 +144,15 @@ class ConfigMapKey(_Struct, frozen=True):
 
 
 class Learn(_Struct, frozen=True):
-    """Freeze a reference from live traffic."""
+    """
+    Freeze a reference from the first requests of live traffic that good revisions serve.
+
+    It is learnt once. Another ``attempt`` than that of the frozen reference learns anew.
+    """
 
     requests: int = 10_000
+    for_: Duration = msgspec.field(name="for", default=Duration(7 * 86400))
+    attempt: int = 1
 
 
 class Reference(_Struct, frozen=True):

@@ -108,7 +108,7 @@ class Admin(Collector):
 
     def _with_features(self, view: View) -> View:
         profile, counts = self._state.analysis.profile, self._state.analysis.counts()
-        if profile is None or counts is None:
+        if profile is None or counts is None or not profile.is_counted:
             return view
         window = self._state.window.bins(counts, now=self._clock())
         asked = self._state.config is not None and self._state.config.feature_bins

@@ -19,6 +19,7 @@ from onguard_sidecar.analyst.align import Aligned, Columns
 from onguard_sidecar.analyst.duplicates import Recent
 from onguard_sidecar.analyst.quick import Plain, Quick, is_rows
 from onguard_sidecar.analyst.speech import Speech
+from onguard_sidecar.analyst.survey import Survey
 from onguard_sidecar.decoding import encoding, formats, heads, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
 from onguard_sidecar.exchange import Exchange
@@ -70,12 +71,16 @@ class Analysis:
 
     Raises:
         MappingError: the configuration's mapping can't be used.
+
+    Attributes:
+        survey: looks at what is read too, while it is open.
     """
 
     def __init__(self, config: SidecarConfig, profile: Profile | None, key: bytes) -> None:
         self.config = config
         self.profile = profile
         self.tally = Tally()
+        self.survey: Survey | None = None
         self._recent = Recent(key)
         self._mapped = formats.of_mapping(config.mapping) if config.mapping else None
         self._counts = Counts.zero(profile) if profile else None
@@ -112,7 +117,7 @@ class Analysis:
         Returns:
             The ledger's field that it belongs to.
         """
-        if self._quick is not None:
+        if self._quick is not None and self._asked is None:
             is_new = self._quick.take(exchange, now)
             if is_new is not None:
                 return ANALYSED if is_new else DUPLICATE
@@ -144,6 +149,11 @@ class Analysis:
             **arrays,
         )
 
+    @property
+    def _asked(self) -> Survey | None:
+        """The survey, as long as it wants rows."""
+        return self.survey if self.survey is not None and self.survey.is_open else None
+
     def _is_probe(self, head: heads.Head) -> bool:
         return head.method in _SAFE_METHODS or self._is_of_another_model(head.path)
 
@@ -173,6 +183,8 @@ class Analysis:
         if isinstance(fmt, Undecodable):
             return fmt
         batch = fmt.decode_request(body, head)
+        if self._asked is not None and isinstance(batch, Batch):
+            self._asked.inputs(batch)
         if isinstance(batch, Undecodable) or self._inputs is None:
             return batch if isinstance(batch, Undecodable) else _Request(fmt, batch, None)
         aligned = self._inputs.columns.align(batch)
@@ -181,11 +193,16 @@ class Analysis:
     def _answer_is_lost(self, exchange: Exchange, fmt: formats.Format) -> bool:
         """Count the outputs of an answer that has some; whether it should have had and could not be read."""
         wanted = self._outputs is not None or fmt is formats.OPENAI
-        if not wanted or not 200 <= exchange.status < 300 or exchange.client_aborted:
+        if not (wanted or self._asked) or not 200 <= exchange.status < 300 or exchange.client_aborted:
             return False
         if exchange.response_truncated or exchange.upstream_reset:
-            return True
+            return wanted
         batch = self._answer(exchange, fmt)
+        if self._asked is not None and isinstance(batch, Batch):
+            self._asked.outputs(batch)
+        return wanted and self._is_miscounted(batch)
+
+    def _is_miscounted(self, batch: Decoded) -> bool:
         if isinstance(batch, Undecodable) or self._outputs is None:
             return isinstance(batch, Undecodable)
         aligned = self._outputs.columns.align(batch)

@@ -59,6 +59,7 @@ def report(state: State, snapshot: Snapshot, resources: ResourceSample | None, *
         epochs=closed_epochs(snapshot, since),
         ledger=snapshot.counters,
         counts=to_wire(counts) if counts else None,
+        survey=state.survey.said if state.survey else None,
         profile_error=state.profile_error,
         config_error=state.config_error,
         resources=resources,

@@ -14,6 +14,7 @@ from onguard.spec import PayloadMapping
 from onguard_sidecar.analyst import redaction
 from onguard_sidecar.analyst.analysis import Analysis
 from onguard_sidecar.analyst.settings import Settings
+from onguard_sidecar.analyst.survey import Survey
 from onguard_sidecar.analyst.watched import Content, Watched
 from onguard_sidecar.analyst.windows import Window
 from onguard_sidecar.decoding import formats
@@ -39,6 +40,7 @@ class State:
     Attributes:
         config: None until a good one was read.
         key: of the keyed hashes of the present analysis.
+        survey: rows that bins are chosen by; None while nobody asks for bins.
         boot: changes with the analysis, so that the operator's differences never span two references.
     """
 
@@ -54,6 +56,7 @@ class State:
         self._profile_file = Watched(settings.profile_path, PROFILE_BYTES)
         self.analysis = Analysis(SidecarConfig(model=settings.model), None, self.key)
         self.window = Window()
+        self.survey: Survey | None = None
 
     def poll(self) -> None:
         """Look at both files; start a new analysis if what is read or compared has changed."""
@@ -64,14 +67,25 @@ class State:
         self.config = config or self.config
         self.profile = profile or self.profile
         current = self.config or before.config
+        self._ask(current)
         same_profile = (before.profile and before.profile.hash) == (self.profile and self.profile.hash)
         if same_profile and _read(current) == _read(before.config):
             return
         self._restart(current)
 
+    def _ask(self, config: SidecarConfig) -> None:
+        """Begin, go on with or end the survey that the configuration asks for."""
+        wanted = config.survey
+        if wanted is None:
+            self.survey = None
+        elif self.survey is None or self.survey.said.attempt != wanted.attempt:
+            self.survey = Survey(wanted, config.redact)
+        self.analysis.survey = self.survey
+
     def _restart(self, config: SidecarConfig) -> None:
         self.key = redaction.key_of(config.counts_token_sha256) or self.key
         self.analysis = Analysis(config, self.profile, self.key)
+        self.analysis.survey = self.survey
         self.window = Window()
         self.boot = new_boot()
         log.info(
