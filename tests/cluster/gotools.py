@@ -26,6 +26,7 @@ MODULES: Final = {
     "helm": "helm.sh/helm/v3",
     "metrics-server": "sigs.k8s.io/metrics-server",
     "coredns": "github.com/coredns/coredns",
+    "cert-manager": "github.com/cert-manager/cert-manager",
 }
 """Folder below go/ and the module whose version counts; ``pause`` is our own source."""
 VERSION_VARIABLES: Final = {
@@ -42,6 +43,8 @@ MORE_LDFLAGS: Final = {
         for part, value in (("Major", 1), ("Minor", 34))
     )
 }
+FILES: Final = {"cert-manager": ("deploy/crds", "cert-manager-crds")}
+"""Folder of the module that is kept beside its programs, and the name that it gets."""
 PROGRESS_S: Final = 5.0
 
 
@@ -144,8 +147,21 @@ def _build(each: Module) -> None:
         reader.join()
     if process.returncode != 0:
         raise CommandError(f"{each.name}: go build failed with {process.returncode}\n{''.join(lines[-20:])}")
+    _keep_files(each, partial, environment)
     partial.rename(each.folder)
     say(f"    {each.name}: {len(lines)} packages, {time.monotonic() - started:.0f} s")
+
+
+def _keep_files(each: Module, folder: Path, environment: dict[str, str]) -> None:
+    if each.name not in FILES:
+        return
+    source, name = FILES[each.name]
+    command = ["go", "list", "-m", "-f", "{{.Dir}}", MODULES[each.name]]
+    found = subprocess.run(command, cwd=each.source, env=environment, capture_output=True, text=True, check=True)
+    # Contents only: what lies in Go's module cache may not be written, and neither could a copy of its modes.
+    (folder / name).mkdir()
+    for path in sorted((Path(found.stdout.strip()) / source).iterdir()):
+        shutil.copyfile(path, folder / name / path.name)
 
 
 def _report_progress(name: str, lines: list[str], started: float) -> None:
