@@ -68,7 +68,7 @@ def design_effects(columns: Sequence[Column], features: Sequence[Feature], count
     if days is None:
         return (None,) * len(features)
     return tuple(
-        max(_significant(event[counted], days, _MISS / (2 * len(features))) for event in _events(c, f))
+        max(_of_event(event[counted], days, _MISS / (2 * len(features))) for event in _events(c, f))
         for c, f in zip(columns, features, strict=True)
     )
 
@@ -106,14 +106,36 @@ def _events(column: Column, feature: Feature) -> tuple[Floats, Floats]:
     return event, (~present).astype(np.float64)
 
 
-def _significant(event: Floats, days: Ints, alpha: float) -> float:
+def _of_event(event: Floats, days: Ints, alpha: float) -> float:
     known = np.isfinite(event) & (days >= 0)
-    n = np.bincount(days[known])
     share = float(event[known].mean()) if known.any() else 0.0
-    hits = np.bincount(days[known], event[known])[n > 0]
-    n = n[n > 0]
-    if n.size < MIN_DAYS or not 0.0 < share < 1.0:
+    return _significant(event[known], np.full(int(known.sum()), share), days[known], alpha)
+
+
+def residual_effect(columns: Sequence[Column], counted: Mask, event: Floats, expected: Floats) -> float | None:
+    """
+    Variance between days over the binomial variance, of an event whose probability differs from row to row.
+
+    Args:
+        columns: of the file, with the clock.
+        counted: which of their rows the next two speak of.
+        event: (counted rows,) 1 where it happened, NaN where that is not known.
+        expected: (counted rows,) its probability.
+    """
+    days = _days(columns, counted)
+    if days is None:
+        return None
+    known = np.isfinite(event) & (days >= 0)
+    return _significant(event[known], expected[known], days[known], _MISS)
+
+
+def _significant(event: Floats, expected: Floats, days: Ints, alpha: float) -> float:
+    n = np.bincount(days)
+    variance = np.bincount(days, expected * (1.0 - expected))
+    used = variance > 0
+    if np.count_nonzero(n) < MIN_DAYS or np.count_nonzero(used) < 2:
         return 1.0
-    statistic = float(np.sum((hits - n * share) ** 2 / n)) / (share * (1.0 - share))
-    explained = chi2_upper_quantile(alpha, n.size - 1)
-    return round(statistic / (n.size - 1), 3) if statistic > explained else 1.0
+    gaps = np.bincount(days, event - expected)[used]
+    statistic = float(np.sum(gaps**2 / variance[used]))
+    freedom = int(np.count_nonzero(used)) - 1
+    return round(statistic / freedom, 3) if statistic > chi2_upper_quantile(alpha, freedom) else 1.0
