@@ -21,6 +21,18 @@ class Signal(StrEnum):
     UNKNOWN = "unknown"
 
 
+class Labels(StrEnum):
+    """The error that labels show, against the reference's."""
+
+    UNKNOWN = "unknown"
+    """No labels, or too few of them yet."""
+    QUIET = "quiet"
+    WORSE = "worse"
+    """Worse, and not for most of it at equal scores."""
+    CONCEPT = "concept"
+    """Worse at equal scores, which is the larger part of the rise: scores no longer mean what they did."""
+
+
 class Arms(StrEnum):
     """The new revision against the old one, side by side in the same epochs."""
 
@@ -70,8 +82,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     """Errors or latency."""
     inputs: Signal = Signal.UNKNOWN
     outputs: Signal = Signal.UNKNOWN
-    labels: Signal = Signal.UNKNOWN
-    """Matured error at equal inputs."""
+    labels: Labels = Labels.UNKNOWN
     fresh: bool = False
     """The onset lies inside ``release.watch`` of the judged revision, and the one before kept the objective."""
     saturated: bool = False
@@ -105,13 +116,14 @@ def _row(cause: Cause, why: str, *conditions: Mapping[str, frozenset[Any]]) -> R
 
 _QUIET: Final = _is(Signal.QUIET, Signal.UNKNOWN)
 _ALARM: Final = _is(Signal.ALARM)
+_WORSE: Final = _is(Labels.WORSE, Labels.CONCEPT)
 _MEASURED: Final = {"measurement": _is(False)}
 _NOT_WORSE: Final = {"arms": frozenset(Arms) - {Arms.WORSE}}
 _UNCONTROLLED: Final = {"arms": _is(Arms.NONE, Arms.NOT_COMPARABLE, Arms.UNDECIDED, Arms.DIFFERENT)}
 _AVAILABLE: Final = {**_MEASURED, "availability": _QUIET}
 _CLEAN: Final = {**_AVAILABLE, **_NOT_WORSE, "quality": _QUIET}
 _SERVING: Final = {**_CLEAN, "service": _QUIET}
-_UNLABELLED: Final = {**_SERVING, "labels": _QUIET}
+_UNLABELLED: Final = {**_SERVING, "labels": _is(Labels.QUIET, Labels.UNKNOWN)}
 _STABLE: Final = {**_UNLABELLED, "inputs": _QUIET}
 
 TABLE: Final[tuple[Row, ...]] = (
@@ -170,21 +182,27 @@ TABLE: Final[tuple[Row, ...]] = (
     ),
     _row(
         Cause.CONCEPT,
-        "the matured error is worse while the inputs have not moved",
+        "the error at equal scores is worse than the reference's",
         _SERVING,
-        {"labels": _ALARM, "inputs": _is(Signal.QUIET)},
+        {"labels": _is(Labels.CONCEPT), "inputs": _is(Signal.QUIET, Signal.ALARM)},
     ),
     _row(
         Cause.POPULATION,
         "the inputs moved and the matured error is worse",
         _SERVING,
-        {"labels": _ALARM, "inputs": _ALARM},
+        {"labels": _is(Labels.WORSE), "inputs": _ALARM},
+    ),
+    _row(
+        Cause.UNKNOWN,
+        "the matured error is worse, but neither the inputs nor the error at equal scores say why",
+        _SERVING,
+        {"labels": _is(Labels.WORSE), "inputs": _is(Signal.QUIET)},
     ),
     _row(
         Cause.UNKNOWN,
         "the matured error is worse and nothing is known of the inputs",
         _SERVING,
-        {"labels": _ALARM, "inputs": _is(Signal.UNKNOWN)},
+        {"labels": _WORSE, "inputs": _is(Signal.UNKNOWN)},
     ),
     _row(
         Cause.POPULATION,
@@ -294,16 +312,19 @@ def _control(cause: Cause, findings: Findings, strength: Strength) -> Control:
         return Control.NONE  # outputs alone never act without an arm
     if strength.gross:
         return Control.GROSS
-    alone = Signal.ALARM not in (findings.inputs, findings.outputs, findings.labels)
+    alone = Signal.ALARM not in (findings.inputs, findings.outputs) and findings.labels not in _WORSE
     return Control.HISTORY if strength.beyond_history and alone else Control.NONE
 
 
 def _alternatives(row: Row, findings: Findings) -> Iterable[tuple[Cause, str]]:
     """Causes that a single changed column would give: what the evidence only just excludes."""
     seen = {row.cause, Cause.NONE, Cause.UNKNOWN}
-    signals = ("quality", "service", "inputs", "outputs", "labels", "availability")
-    for column in (name for name in signals if getattr(findings, name) is Signal.ALARM):
-        other = msgspec.structs.replace(findings, **{column: Signal.QUIET})
+    signals = ("quality", "service", "inputs", "outputs", "availability")
+    quieter: dict[str, Any] = {name: Signal.QUIET for name in signals if getattr(findings, name) is Signal.ALARM}
+    if findings.labels in _WORSE:
+        quieter["labels"] = Labels.QUIET
+    for column, quiet in quieter.items():
+        other = msgspec.structs.replace(findings, **{column: quiet})
         found = next(candidate for candidate in TABLE if candidate.matches(other))
         if found.cause not in seen:
             seen.add(found.cause)

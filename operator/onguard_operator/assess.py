@@ -8,7 +8,7 @@ from typing import Final
 from onguard import bounded, contract, effects
 from onguard.bounded import BoundedState
 from onguard.budget import Objective
-from onguard.cause import Arms, Findings, Signal, Strength
+from onguard.cause import Arms, Findings, Labels, Signal, Strength
 from onguard.findings import Effect, Finding, Verdict
 from onguard.spec import Spec
 from onguard.upstream import Upstream
@@ -59,6 +59,8 @@ class Surroundings:
     """Faults of the data's way here that explain an alarm of drift; None: it takes more rows to tell."""
     memory: Measured | None = None
     """The memory objective, while it is broken."""
+    labels: Labels = Labels.UNKNOWN
+    """What labels say, where something brings them."""
 
 
 def findings_of(evidence: Evidence, judges: Judges) -> Mapping[str, Finding]:
@@ -134,7 +136,7 @@ def table_input(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec,
         service=signal_of(f for o in _SERVICE for f in by[o]),
         inputs=signal_of(by[Objective.DRIFT]),
         outputs=signal_of(by[Objective.OUTPUTS]),
-        labels=Signal.UNKNOWN,
+        labels=around.labels,
         fresh=is_fresh(evidence, findings, watch_s=float(spec.release.watch), around=around),
         saturated=around.saturated,
         beyond_retrain=_is_beyond(drift, spec),

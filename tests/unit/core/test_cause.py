@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from onguard.cause import TABLE, Arms, Attribution, Cause, Control, Findings, Signal, Strength, attribute
+from onguard.cause import TABLE, Arms, Attribution, Cause, Control, Findings, Labels, Signal, Strength, attribute
 
 COLUMNS: dict[str, list[Any]] = {
     "measurement": [False, True],
@@ -16,7 +16,7 @@ COLUMNS: dict[str, list[Any]] = {
     "service": list(Signal),
     "inputs": list(Signal),
     "outputs": list(Signal),
-    "labels": list(Signal),
+    "labels": list(Labels),
     "fresh": [False, True],
     "saturated": [False, True],
     "beyond_retrain": [False, True],
@@ -41,7 +41,7 @@ def test_each_combination_has_exactly_one_row(every: list[Findings]) -> None:
 def test_without_any_alarm_there_is_no_cause(every: list[Findings]) -> None:
     for findings in every:
         signals = {findings.availability, findings.quality, findings.service, findings.inputs, findings.outputs}
-        if Signal.ALARM in signals | {findings.labels} or findings.measurement:
+        if Signal.ALARM in signals or findings.labels in (Labels.WORSE, Labels.CONCEPT) or findings.measurement:
             continue
         if findings.arms in (Arms.WORSE, Arms.DIFFERENT):
             continue
@@ -61,7 +61,7 @@ def test_missing_knowledge_never_makes_an_acting_cause(every: list[Findings]) ->
     for findings in every[::7]:
         if findings.quality is Signal.ALARM:
             continue
-        less = msgspec.structs.replace(findings, inputs=Signal.UNKNOWN, labels=Signal.UNKNOWN)
+        less = msgspec.structs.replace(findings, inputs=Signal.UNKNOWN, labels=Labels.UNKNOWN)
         if attribute(findings).cause not in acting and findings.service is not Signal.ALARM:
             assert attribute(less).cause not in acting
 
@@ -114,7 +114,18 @@ def test_a_release_in_doubt_is_not_confirmed(every: list[Findings]) -> None:
         ),
         (Findings(outputs=Signal.ALARM, inputs=Signal.QUIET), Strength(), Cause.UNKNOWN, Control.NONE, False),
         (Findings(inputs=Signal.ALARM, beyond_retrain=True), Strength(), Cause.POPULATION, Control.NONE, False),
-        (Findings(labels=Signal.ALARM, inputs=Signal.QUIET), Strength(), Cause.CONCEPT, Control.NONE, False),
+        (Findings(labels=Labels.CONCEPT, inputs=Signal.QUIET), Strength(), Cause.CONCEPT, Control.NONE, False),
+        (Findings(labels=Labels.CONCEPT, inputs=Signal.ALARM), Strength(), Cause.CONCEPT, Control.NONE, False),
+        (Findings(labels=Labels.CONCEPT), Strength(), Cause.UNKNOWN, Control.NONE, False),
+        (Findings(labels=Labels.WORSE, inputs=Signal.ALARM), Strength(), Cause.POPULATION, Control.NONE, False),
+        (Findings(labels=Labels.WORSE, inputs=Signal.QUIET), Strength(), Cause.UNKNOWN, Control.NONE, False),
+        (
+            Findings(labels=Labels.CONCEPT, quality=Signal.ALARM, inputs=Signal.ALARM),
+            Strength(),
+            Cause.UPSTREAM_DATA,
+            Control.NONE,
+            False,
+        ),
         (
             Findings(quality=Signal.ALARM, service=Signal.ALARM, fresh=True),
             Strength(),
@@ -135,3 +146,5 @@ def test_the_cases_that_people_ask_about(
 def test_an_attribution_names_what_else_it_might_be() -> None:
     found: Attribution = attribute(Findings(quality=Signal.ALARM, inputs=Signal.ALARM, beyond_retrain=True))
     assert [cause for cause, _ in found.alternatives] == [Cause.POPULATION]
+    found = attribute(Findings(labels=Labels.CONCEPT, inputs=Signal.ALARM))
+    assert [cause for cause, _ in found.alternatives] == [Cause.POPULATION_BENIGN]
