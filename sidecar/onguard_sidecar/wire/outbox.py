@@ -8,12 +8,13 @@ exchanges are dropped and counted, not kept.
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from onguard_sidecar import handover
 from onguard_sidecar.exchange import Exchange
-from onguard_sidecar.handover import DATAGRAM_MAX, MESSAGE_MAX
+from onguard_sidecar.handover import DATAGRAM_MAX, EMPTY_BATCH, MESSAGE_MAX
 from onguard_sidecar.ledger import WIRE_FIELDS, WIRE_INDEX, Ledger
 
 BATCH_S: Final = 0.005
@@ -33,7 +34,6 @@ _ANALYST_DIED: Final = WIRE_INDEX["dropped_analyst_died"]
 _WAITING_BYTES: Final = WIRE_INDEX["outbox_bytes"]
 _COUNTERS: Final = len(WIRE_FIELDS)
 """Published with each batch; histograms and epochs follow with the next sweep."""
-_EMPTY_BATCH: Final = 4
 
 
 class Outbox:
@@ -43,10 +43,8 @@ class Outbox:
         self._path, self._ledger, self._loop = str(path), ledger, loop
         self._tally = ledger.tally
         self._socket: socket.socket | None = None
-        self._batch: list[bytes] = []
-        """Pieces of the entries that are collected."""
-        self._batch_count = 0
-        self._batch_bytes = _EMPTY_BATCH
+        self._batch: list[Exchange] = []
+        self._batch_bytes = EMPTY_BATCH
         self._timer: asyncio.TimerHandle | None = None
         self._backlog: deque[tuple[bytes, int]] = deque()
         """Datagrams, each with the number of exchanges that are handed over with it."""
@@ -57,19 +55,34 @@ class Outbox:
 
     def offer(self, exchange: Exchange) -> None:
         """Take an exchange for the next batch, or drop and count it."""
+        self.offer_all((exchange,), handover.size_in_batch(exchange))
+
+    def offer_all(self, exchanges: Sequence[Exchange], size: int) -> None:
+        """
+        Take exchanges for the next batch, or drop and count them.
+
+        Args:
+            exchanges: at least one.
+            size: bytes that they add to a batch.
+        """
         if self._socket is None:
-            self._tally[_NO_ANALYST] += 1
-            return
-        size, pieces = handover.entry(exchange)
-        if self._batch_bytes + size > DATAGRAM_MAX:
-            if _EMPTY_BATCH + size > DATAGRAM_MAX:
-                self._offer_large(handover.encode(exchange))
-                return
-            self._send_batch()
-        self._batch += pieces
-        self._batch_count += 1
+            self._tally[_NO_ANALYST] += len(exchanges)
+        elif self._batch_bytes + size <= DATAGRAM_MAX:
+            self._collect(exchanges, size)
+        elif len(exchanges) > 1:
+            for exchange in exchanges:
+                self.offer(exchange)
+        else:
+            self._send_batch()  # what came before goes before
+            if EMPTY_BATCH + size <= DATAGRAM_MAX:
+                self._collect(exchanges, size)
+            else:
+                self._offer_large(handover.encode(exchanges[0]))
+
+    def _collect(self, exchanges: Sequence[Exchange], size: int) -> None:
+        self._batch += exchanges
         self._batch_bytes += size
-        self._tally[_WAITING] += 1
+        self._tally[_WAITING] += len(exchanges)
         if self._timer is None:
             self._timer = self._loop.call_later(BATCH_S, self.flush)
 
@@ -88,10 +101,9 @@ class Outbox:
 
     def _send_batch(self) -> None:
         if self._batch:
-            pieces, count = self._batch, self._batch_count
-            self._batch, self._batch_count, self._batch_bytes = [], 0, _EMPTY_BATCH
-            self._tally[_WAITING] -= count
-            self._send([handover.joined(pieces)], count)
+            exchanges, self._batch, self._batch_bytes = self._batch, [], EMPTY_BATCH
+            self._tally[_WAITING] -= len(exchanges)
+            self._send([handover.batch(exchanges)], len(exchanges))
 
     def connect(self) -> None:
         """Look for the analyst; if there is none, again later."""
@@ -124,7 +136,6 @@ class Outbox:
         if len(record) > MESSAGE_MAX:
             self._tally[_TOO_LARGE] += 1
             return
-        self._send_batch()  # what came before goes before
         self._messages += 1
         self._send(handover.fragments(record, self._messages), 1)
         if self._timer is None:
@@ -202,7 +213,7 @@ class Outbox:
         waiting = self._tally[_WAITING]
         self._tally[_WAITING] = 0
         self._tally[_NO_ANALYST] += waiting
-        self._batch, self._batch_count, self._batch_bytes = [], 0, _EMPTY_BATCH
+        self._batch, self._batch_bytes = [], EMPTY_BATCH
         self._backlog.clear()
         self._backlog_bytes = self._tally[_WAITING_BYTES] = 0
         counted = self._ledger.accounted() + self._tally[_ANALYST_DIED]

@@ -58,15 +58,14 @@ class FakeWire:
         self._socket.send(datagram)
 
     async def send(self, *exchanges: Exchange) -> None:
-        records = [handover.encode(e) for e in exchanges]
-        small = [r for r in records if handover.size_in_batch(r) <= handover.RECORD_IN_BATCH_MAX]
-        for record in (r for r in records if r not in small):
+        small = [e for e in exchanges if handover.size_in_batch(e) < handover.DATAGRAM_MAX // 50]
+        for large in (e for e in exchanges if e not in small):
             self._messages += 1
-            for fragment in handover.fragments(record, self._messages):
+            for fragment in handover.fragments(handover.encode(large), self._messages):
                 await asyncio.to_thread(self.send_datagram, fragment)
         for start in range(0, len(small), 50):
             await asyncio.to_thread(self.send_datagram, handover.batch(small[start : start + 50]))
-        self.ledger.add_all({"requests": len(records), "inference": len(records), "handed_over": len(records)})
+        self.ledger.add_all({"requests": len(exchanges), "inference": len(exchanges), "handed_over": len(exchanges)})
 
     def restart(self) -> None:
         self.close()

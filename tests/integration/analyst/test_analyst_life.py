@@ -108,8 +108,8 @@ async def test_what_arrived_before_the_stop_is_accounted_for(
     monkeypatch.setattr(service, "DRAIN_S", 0.0)
     async with running(settings) as stop:
         wire.connect()
-        records = [handover.encode(exchange(GOOD % i)) for i in range(100)]
+        exchanges = [exchange(GOOD % i) for i in range(100)]
         for start in range(0, 100, 50):
-            wire.send_datagram(handover.batch(records[start : start + 50]))
+            wire.send_datagram(handover.batch(exchanges[start : start + 50]))
         stop.set()
     assert wire.ledger.accounted() == 100
