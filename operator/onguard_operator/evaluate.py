@@ -21,6 +21,7 @@ from onguard_operator import (
     detect,
     exchangeable,
     gather,
+    learn,
     records,
     release,
     resources,
@@ -158,10 +159,17 @@ def _born(pod: Object, now: float) -> float:
 def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
     """Move the evidence by one visit and read it."""
     seen, now = inputs.seen, inputs.now
-    evidence, judges = with_reference(evidence, seen, inputs.profile)
-    setting = Setting(judges=judges, profile=inputs.profile, objectives_hash=inputs.objectives_hash)
+    bins = inputs.profile
+    evidence, judges = with_reference(evidence, seen, bins if bins is not None and bins.is_counted else None)
+    setting = Setting(
+        judges=judges,
+        profile=bins,
+        objectives_hash=inputs.objectives_hash,
+        learns_from=learn.learns_from(evidence, bins),
+    )
     read = _pod_readings(evidence, inputs)
     evidence, intake = gather.absorb(evidence, read, setting, expected=expected_pods(seen), now=now)
+    evidence = learn.counted(evidence, intake.learnt, setting, now=now)
     findings = assess.findings_of(evidence, judges)
     evidence = assess.with_onsets(evidence, findings, now)
     evidence, comparison = compare.compare(

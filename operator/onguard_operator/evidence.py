@@ -25,6 +25,24 @@ MAX_BYTES: Final = 900_000
 """An object of etcd holds 1.5 MB with everything around it; a ConfigMap 1 MiB."""
 
 
+class Learning(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    A reference that is being counted.
+
+    Attributes:
+        bins: hash of the profile whose bins are counted in.
+        since, until: Unix times between which it was served.
+        revisions: that served it, oldest first.
+        counts: all pods summed.
+    """
+
+    bins: str
+    since: float
+    until: float
+    revisions: tuple[str, ...]
+    counts: CountsWire
+
+
 class Past(msgspec.Struct, frozen=True, array_like=True):
     """Requests of one revision in one epoch, kept to compare a breach with how it was before."""
 
@@ -56,6 +74,7 @@ class Evidence:
         onsets: estimated Unix time at which a latched breach began, by name of the objective.
         broken_before: objectives that were broken when the present revision came.
         references: hashes of all references so far, oldest first.
+        learning: counts that will be the reference; None while none is learnt.
         losses: (seen, lost) requests of the last visits, oldest first.
         memory_since: Unix time since which the memory threshold is passed; 0: it is not.
         history: revisions.
@@ -77,6 +96,7 @@ class Evidence:
     onsets: Mapping[str, float] = dataclasses.field(default_factory=dict)
     broken_before: frozenset[str] = frozenset()
     references: tuple[str, ...] = ()
+    learning: Learning | None = None
     losses: tuple[tuple[int, int], ...] = ()
     memory_since: float = 0.0
     history: History = dataclasses.field(default_factory=History)
@@ -91,7 +111,7 @@ class Evidence:
         whole = _compress(_Saved.of(self))
         if len(whole) <= MAX_BYTES:
             return whole
-        return _compress(_Saved.of(dataclasses.replace(self, cursors={}, past=(), since_drift=None)))
+        return _compress(_Saved.of(dataclasses.replace(self, cursors={}, past=(), since_drift=None, learning=None)))
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
@@ -127,6 +147,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     onsets: dict[str, float]
     broken_before: frozenset[str]
     references: tuple[str, ...]
+    learning: Learning | None = None
     losses: tuple[tuple[int, int], ...] = ()
     memory_since: float
     history: History

@@ -50,11 +50,17 @@ class PodReading:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What readings are judged by: detectors, reference, and the identity of the objectives that cut the epochs."""
+    """
+    What readings are judged by: detectors, reference, and the identity of the objectives that cut the epochs.
+
+    Attributes:
+        learns_from: revisions whose counts may become a reference; none while there is nothing to learn.
+    """
 
     judges: Judges
     profile: Profile | None
     objectives_hash: str
+    learns_from: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,6 +71,7 @@ class Intake:
     Attributes:
         counts: of data, all pods summed; None if nothing was counted.
         unit_bins: (B,) weight per bin of ``counts``.
+        learnt: of data that revisions served which a reference may be learnt from; None if nothing was counted.
         lost: share of inference traffic that was lost in a way that may depend on it.
         loss: (seen, lost) requests of this visit.
         served: epochs for errors and latency.
@@ -73,6 +80,7 @@ class Intake:
 
     counts: Counts | None = None
     unit_bins: Ints | None = None
+    learnt: Counts | None = None
     lost: float = 0.0
     loss: tuple[int, int] = (0, 0)
     served: Sequence[Joined] = ()
@@ -93,7 +101,7 @@ def absorb(
         now: Unix time.
     """
     increments, cursors = _advance(evidence, readings, setting)
-    intake = _data_intake(evidence, increments, now)
+    intake = _data_intake(increments, setting, is_mixed=now < evidence.history.mixed_until)
     data = _step_data(evidence, setting, intake)
     pods = [pod for reading in readings if (pod := _epochs_of(reading, setting)) is not None]
     served, service_to = _serve(evidence, pods)
@@ -133,7 +141,8 @@ def since_of(evidence: Evidence) -> int:
 
 def _advance(
     evidence: Evidence, readings: Iterable[PodReading], setting: Setting
-) -> tuple[list[Increment], dict[str, Cursor]]:
+) -> tuple[list[tuple[str, Increment]], dict[str, Cursor]]:
+    """New counts with the revision that served them, and how far each pod is counted now."""
     increments, cursors = [], {}
     for reading in readings:
         increment, cursor = counting.advance(
@@ -141,21 +150,26 @@ def _advance(
         )
         cursors[reading.pod] = cursor
         if reading.arm in _REACHING_CLIENTS:
-            increments.append(increment)
+            increments.append((reading.revision, increment))
     return increments, cursors
 
 
-def _data_intake(evidence: Evidence, increments: Sequence[Increment], now: float) -> Intake:
-    seen, lost = sum(i.seen for i in increments), sum(i.lost for i in increments)
-    share = counting.lost_share(seen, lost)
-    counted = [i.counts for i in increments if i.counts is not None and now >= evidence.history.mixed_until]
-    total = functools.reduce(operator.add, counted) if counted else None
+def _data_intake(increments: Sequence[tuple[str, Increment]], setting: Setting, *, is_mixed: bool) -> Intake:
+    seen, lost = sum(i.seen for _, i in increments), sum(i.lost for _, i in increments)
+    counted = [(revision, i.counts) for revision, i in increments if i.counts is not None and not is_mixed]
+    total = _sum(counts for _, counts in counted)
     return Intake(
         counts=total,
         unit_bins=total.unit_bins if total is not None else None,
-        lost=share,
+        learnt=_sum(counts for revision, counts in counted if revision in setting.learns_from),
+        lost=counting.lost_share(seen, lost),
         loss=(seen, lost),
     )
+
+
+def _sum(parts: Iterable[Counts]) -> Counts | None:
+    listed = list(parts)
+    return functools.reduce(operator.add, listed) if listed else None
 
 
 def _step_data(evidence: Evidence, setting: Setting, intake: Intake) -> Mapping[str, State]:

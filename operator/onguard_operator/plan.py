@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from onguard import contract, sidecar_config
 from onguard.spec import Takeover
-from onguard_operator import baseline, guarding, images, injection, naming, release, retention, rollback
+from onguard_operator import baseline, guarding, images, injection, learn, naming, release, retention, rollback
 from onguard_operator.objects import Object, is_owned_by, is_ready, namespace_of, owner_reference, stamp, uid_of
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, Revision, Standing
@@ -102,7 +102,7 @@ def plan(seen: Observed, history: History, *, means: Means, now: datetime) -> li
 
 def config_of(seen: Observed, means: Means) -> sidecar_config.SidecarConfig:
     """What the sidecars of this ModelDeployment are told."""
-    return sidecar_config.of_spec(seen.name, seen.spec, means.token_sha256)
+    return sidecar_config.of_spec(seen.name, seen.spec, means.token_sha256, survey=learn.survey_of(seen))
 
 
 def _config(seen: Observed, means: Means) -> Iterator[Step]:

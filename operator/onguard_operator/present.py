@@ -43,6 +43,7 @@ class Picture:
     images: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     decisions: Sequence[Object] = ()
     detectable: Sequence[Object] = ()
+    reference: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def healthy(picture: Picture) -> Condition:
@@ -73,6 +74,7 @@ def fields(seen: Observed, picture: Picture) -> Mapping[str, Any]:
         "revisions": [_revision(seen, r, picture.images.get(r.id, ())) for r in reversed(history.revisions[-16:])],
         "evidence": [_evidence(name, f, picture.evidence) for name, f in sorted(picture.findings.items())],
         "detectable": list(picture.detectable),
+        "reference": dict(picture.reference),
     }
     return shown | ({"lastDecision": _last(last)} if last is not None else {})
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from onguard import contract
 from onguard.profile import Profile, ProfileError, decode_profile
-from onguard_operator import naming
+from onguard_operator import learn, naming
 from onguard_operator.objects import Object
 from onguard_operator.observe import Observed
 from onguard_operator.status import Condition, fails, holds, unknown
@@ -25,28 +25,51 @@ def read(seen: Observed) -> tuple[Profile | None, Condition]:
         if wanted:
             return None, fails(kind, "ReferenceMissing", "drift and dataQuality need one; fix: set spec.reference")
         return None, holds(kind, "NoneNeeded", "no objective needs a reference")
-    name = reference.config_map.name if reference.config_map else naming.learned_profile(seen.name)
-    key = reference.config_map.key if reference.config_map else "profile.json"
+    if reference.config_map is None:
+        return _learnt(seen, naming.learned_profile(seen.name))
+    name = reference.config_map.name
     if seen.profile_map is None:
-        if reference.config_map is None:
-            return None, unknown(kind, "Learning", "the reference is not learned yet")
         return None, fails(
             kind, "ReferenceNotFound", f"ConfigMap {name} is not there; fix: onguard profile, then apply"
         )
-    data = _bytes_of(seen.profile_map, key)
+    return _decode(seen.profile_map, name, reference.config_map.key)
+
+
+def _learnt(seen: Observed, name: str) -> tuple[Profile | None, Condition]:
+    """The learnt reference, or the bins that it is being counted in, which nothing is judged by."""
+    kind, frozen, learning = (
+        contract.CONDITION_REFERENCE_VALID,
+        learn.frozen_hash(seen),
+        "the reference is not learnt yet",
+    )
+    anew = "raise spec.reference.learn.attempt to learn anew"
+    if learn.is_name_taken(seen):
+        return None, fails(kind, "NameTaken", f"ConfigMap {name} is not ours; fix: delete or rename it")
+    if seen.profile_map is None or not learn.has_bins(seen):
+        if frozen:
+            return None, fails(kind, "ReferenceLost", f"ConfigMap {name} is gone; fix: restore it, or {anew}")
+        return None, unknown(kind, learn.LEARNING, learning)
+    profile, condition = _decode(seen.profile_map, name, "profile.json")
+    if profile is None:
+        return None, fails(kind, condition.reason, f"{condition.message}; fix: restore it, or {anew}")
+    if frozen and profile.hash != frozen:
+        text = f"ConfigMap {name} holds another reference than the learnt one, {frozen}"
+        return None, fails(kind, "ReferenceAltered", f"{text}; fix: restore it, or {anew}")
+    return profile, condition if profile.is_counted else unknown(kind, learn.LEARNING, learning)
+
+
+def _decode(config_map: Object, name: str, key: str) -> tuple[Profile | None, Condition]:
+    kind, data = contract.CONDITION_REFERENCE_VALID, _bytes_of(config_map, key)
     if data is None:
         return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name} has no key {key}")
-    return _decode(data, name)
-
-
-def _decode(data: bytes, name: str) -> tuple[Profile | None, Condition]:
-    kind = contract.CONDITION_REFERENCE_VALID
     try:
         profile = decode_profile(_expanded(data))
     except ProfileError as error:
         return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name}: {error}")
     text = f"{len(profile.features)} features of {profile.rows} rows, hash {profile.hash}"
-    return profile, holds(kind, "Learned" if profile.learned else "Valid", text)
+    if profile.learned:
+        return profile, holds(kind, "Learned", f"learnt from {profile.source}: what was wrong then is normal; {text}")
+    return profile, holds(kind, "Valid", text)
 
 
 def _bytes_of(config_map: Object, key: str) -> bytes | None:

@@ -27,6 +27,7 @@ from onguard_operator import (
     gather,
     guarding,
     injection,
+    learn,
     present,
     progress,
     reconcile,
@@ -44,7 +45,7 @@ from onguard_operator.fleet import Fleet
 from onguard_operator.lease import Lease
 from onguard_operator.objects import Object, is_terminating, name_of, namespace_of, uid_of
 from onguard_operator.observe import Observed, observe
-from onguard_operator.plan import Means, config_of, plan
+from onguard_operator.plan import ApplyConfig, Means, config_of, plan
 from onguard_operator.scheduler import Key
 from onguard_operator.scrape import NotReadable, Reading, Scraper
 from onguard_operator.settings import Settings
@@ -188,7 +189,13 @@ class Visitor:
         tools.fleet.note(seen.uid, evaluation.alarms, scene.unix)
         must = [pod for pod in pods if uid_of(pod) in evaluate.expected_pods(seen)]
         scrapable = scrape.scrapable(must, readings, operator_namespace=tools.settings.namespace)
-        picture = _picture(scene, evaluation, readings, usages)
+        if reference_valid.reason == learn.LEARNING:
+            reference_valid = learn.told(seen, readings, evaluation.evidence)
+        for body in learn.next_map(seen, readings, evaluation.evidence, profile):
+            await reconcile.apply(tools.cluster, seen.mdep, [ApplyConfig(body)])
+        picture = dataclasses.replace(
+            _picture(scene, evaluation, readings, usages), reference=learn.shown(seen, evaluation.evidence, profile)
+        )
         return evaluation, [reference_valid, scrapable, present.healthy(picture)], picture
 
     async def _usages(self, seen: Observed) -> list[resources.Usage]:

@@ -25,7 +25,6 @@ def test_the_protocols_that_are_accepted_are_those_that_are_decoded():
 def test_fields_without_effect_are_refused_and_the_limits_page_says_so():
     limits = (ROOT / "docs" / "limits.md").read_text()
     for path, rule in {
-        "reference.learn": "false",
         "traffic.client": "false",
         "release.baseline.mode": "self != 'Shadow'",
         "wire.workers": "self == 1",

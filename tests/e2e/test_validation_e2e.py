@@ -60,7 +60,7 @@ BAD_FIELDS: list[tuple[str, Any, str]] = [
     ("release.watch", "5s", "expected a duration of at least two scrapes"),
     ("release.bake", {"for": "soon"}, DURATION),
     ("release.falseRollback", "0%", SHARE),
-    ("reference", {"learn": {"requests": 5000}}, "expected configMap: a reference that the sidecars learn"),
+    ("reference", {"learn": {"for": "0s"}}, DURATION),
     ("release.baseline.mode", "Shadow", 'expected "None" or "Serve": Shadow is not available'),
     ("wire.workers", 2, "expected 1: more than one process"),
     ("release.minOddsRatio", 0.5, "expected a ratio from 1 to 100"),

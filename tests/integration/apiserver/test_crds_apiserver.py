@@ -141,7 +141,9 @@ RULES = [
     ("spec.reference.learn", {"requests": 1000}, "expected either configMap or learn"),
     ("spec.reference", {}, "expected either configMap or learn"),
     ("spec.reference.configMap.key", "a/b", "expected a key of a ConfigMap"),
-    ("spec.reference", {"learn": {"requests": 1000}}, "expected configMap: a reference that the sidecars learn"),
+    ("spec.reference", {"learn": {"for": "0d"}}, DURATION),
+    ("spec.reference", {"learn": {"for": "a week"}}, DURATION),
+    ("spec.reference", {"learn": {"attempt": 0}}, "should be greater than or equal to 1"),
     ("spec.reference", {"learn": {"requests": 10}}, "should be greater than or equal to 1000"),
     ("spec.reference", REMOVE, "expected a reference: retraining on drift needs something to compare"),
     ("spec.objectives.errors.below", "0%", PERCENT),
@@ -203,6 +205,20 @@ def test_a_bad_field_is_refused_with_the_reason(api, namespace, path, value, mes
     assert message in read["message"]
     if path.startswith("spec") and value is not REMOVE and "learn" not in path:
         assert path.split(".")[1] in read["message"]
+
+
+def test_a_reference_may_be_learnt_and_an_attempt_never_goes_back(api, namespace):
+    status, read = create(
+        api, namespace, changed(MDEP, "spec.reference", {"learn": {"attempt": 2}}), dry_run=False
+    )
+    assert status == 201, read
+    assert read["spec"]["reference"]["learn"] == {"requests": 10_000, "for": "7d", "attempt": 2}
+    path = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments/{read['metadata']['name']}"
+    read["spec"]["reference"]["learn"]["attempt"] = 1
+    status, refused = api.call("PUT", path, read)
+    api.call("DELETE", path)
+    assert status == 422, refused
+    assert "expected an attempt that is not below the last one" in refused["message"]
 
 
 @pytest.mark.parametrize("mode", ["Off", None])
