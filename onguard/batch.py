@@ -20,11 +20,13 @@ import numpy as np
 
 from onguard import upstream
 from onguard.budget import Objective
+from onguard.cause import Attribution, Findings, Labels, Signal, attribute
 from onguard.counts import Counts
 from onguard.distances import Distances, distances
 from onguard.limits import Floats, Limits, limits_of
 from onguard.profile import SPECIALS, Profile
 from onguard.quantiles import clopper_pearson
+from onguard.spec import Drift
 from onguard.upstream import Upstream
 
 ALPHA: Final = 0.01
@@ -199,3 +201,32 @@ def _seen(profile: Profile, at: int, counts: Counts, found: Sequence[Found], alp
         distances=distances(feature, live, alpha=alpha, design_effect=effect),
         found=tuple(sorted((f for f in found if f.feature == feature.name), key=lambda f: -abs(f.shift))),
     )
+
+
+def attribution(report: Report, labels: Labels = Labels.UNKNOWN) -> Attribution:
+    """
+    Why a batch is as it is, by the table that the operator uses; of releases, load and pods a file says nothing.
+
+    Args:
+        report: of the batch.
+        labels: what its labels say.
+
+    >>> nothing = Report(rows=1, alpha=0.01, tolerance=0.01, events=0, features=())
+    >>> attribution(nothing).cause, attribution(nothing, Labels.CONCEPT).cause
+    (<Cause.NONE: 'none'>, <Cause.CONCEPT: 'concept'>)
+    """
+    drifted = [found for found in report.found if found.objective is Objective.DRIFT]
+    surely = [max(found.low - found.expected, found.expected - found.high) for found in drifted]
+    return attribute(
+        Findings(
+            quality=Signal.ALARM if report.upstream else _signal(report, Objective.DATA_QUALITY),
+            inputs=_signal(report, Objective.DRIFT),
+            outputs=_signal(report, Objective.OUTPUTS),
+            labels=labels,
+            beyond_retrain=max(surely, default=0.0) >= Drift().retrain_at,
+        )
+    )
+
+
+def _signal(report: Report, objective: Objective) -> Signal:
+    return Signal.ALARM if any(found.objective is objective for found in report.found) else Signal.QUIET

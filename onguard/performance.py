@@ -86,7 +86,9 @@ class Errors:
     @property
     def rates(self) -> Floats:
         """(B,) shares of wrong rows; in an empty bin that of all."""
-        return np.divide(self.wrong, self.rows, out=np.full(self.rows.shape, self.rate), where=self.rows > 0)
+        whole = np.full(self.rows.shape, self.rate)
+        rates: Floats = np.divide(self.wrong, self.rows, out=whole, where=self.rows > 0)
+        return rates
 
     @property
     def noise(self) -> Floats:
@@ -133,7 +135,8 @@ class Baseline:
         bins = np.searchsorted(self.edges, scores[known], side="left")
         wrong = is_wrong(scores[known], labels[known], self.threshold)
         size = self.edges.size + 1
-        return Errors(np.bincount(bins, minlength=size).astype(np.float64), np.bincount(bins, wrong, minlength=size))
+        rows = np.bincount(bins, minlength=size).astype(np.float64)
+        return Errors(rows, np.bincount(bins, wrong, minlength=size).astype(np.float64))
 
 
 def baseline_of(profile: Profile) -> Baseline | None:

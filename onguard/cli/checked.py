@@ -5,10 +5,15 @@ from typing import Any
 
 from rich.table import Table
 
+from onguard import batch as batches
 from onguard.batch import Found, Report, Seen
 from onguard.budget import Objective
+from onguard.cause import Attribution, Cause
+from onguard.cli import labelled
 from onguard.cli.cells import Batch
+from onguard.cli.labelled import Performance
 from onguard.cli.seen import share
+from onguard.decide import ACTION_OF, Action
 from onguard.distances import Distance
 from onguard.profile import Profile
 
@@ -23,19 +28,32 @@ class Checked:
     profile: Profile
     batch: Batch
     report: Report
+    performance: Performance
 
     @property
     def verdict(self) -> str:
         """
-        One word for the whole: quiet, drift, data-quality or both.
+        What was found in few words, such as "drift and data quality"; quiet if nothing was.
 
         Outputs that moved are drift.
         """
         kinds = {found.objective for found in self.report.found}
-        moved, quality = kinds & {Objective.DRIFT, Objective.OUTPUTS}, Objective.DATA_QUALITY in kinds
-        if moved and quality:
-            return "drift and data quality"
-        return "drift" if moved else "data quality" if quality else "quiet"
+        words = {
+            "drift": bool(kinds & {Objective.DRIFT, Objective.OUTPUTS}),
+            "data quality": Objective.DATA_QUALITY in kinds,
+            "worse performance": self.performance.is_worse,
+        }
+        return " and ".join(word for word, is_so in words.items() if is_so) or "quiet"
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing was found."""
+        return not self.report.found and not self.performance.is_worse
+
+    @property
+    def attribution(self) -> Attribution:
+        """Why the batch is as it is."""
+        return batches.attribution(self.report, self.performance.labels)
 
 
 def table_of(seen: Checked) -> Table:
@@ -80,7 +98,8 @@ def _pair(distance: Distance | None) -> str:
 def sentences(seen: Checked) -> list[str]:
     """What a person should know, most important first."""
     report, batch = seen.report, seen.batch
-    lines = [f"Upstream: {fault.text}." for fault in report.upstream]
+    lines = [*_cause(seen), *(f"Upstream: {fault.text}." for fault in report.upstream)]
+    lines += labelled.sentences(seen.performance)
     inputs = [name for name in batch.absent if name in {f.name for f in seen.profile.inputs}]
     if inputs:
         lines.append(f"The file has no column {', '.join(inputs)}: every value of it is missing.")
@@ -95,6 +114,15 @@ def sentences(seen: Checked) -> list[str]:
     if seen.profile.design_effect is None:
         lines.append("i.i.d. assumed: rows that depend on each other are found to move more often than that.")
     return lines
+
+
+def _cause(seen: Checked) -> list[str]:
+    found = seen.attribution
+    if found.cause is Cause.NONE:
+        return []
+    acts = ACTION_OF.get(found.cause, Action.HOLD) is not Action.HOLD
+    then = "a retraining with recent labels is what helps" if acts else "nothing is done about it by itself"
+    return [f"Cause: {found.cause.value}. {found.why[0].upper()}{found.why[1:]}; {then}."]
 
 
 def document(seen: Checked) -> dict[str, Any]:
@@ -113,6 +141,8 @@ def document(seen: Checked) -> dict[str, Any]:
         "absent": seen.batch.absent,
         "extra": seen.batch.extra,
         "upstream": [{"kind": u.kind.value, "features": u.features, "text": u.text} for u in report.upstream],
+        "cause": {"name": seen.attribution.cause.value, "why": seen.attribution.why},
+        "performance": labelled.document(seen.performance),
         "found": [_encoded(found) for found in report.found],
         "features": [_feature(one) for one in report.features],
     }

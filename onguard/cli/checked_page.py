@@ -27,15 +27,37 @@ _REFERENCE, _BATCH, _MOVED = "#8c959f", "#0969da", "#b3261e"
 
 def page(seen: Checked) -> str:
     """The whole document; every text of the data is escaped."""
-    tone = "found" if seen.report.found else "quiet"
+    tone = "quiet" if seen.is_quiet else "found"
     head = f"{html.escape(seen.file)}: <span class={tone}>{html.escape(seen.verdict)}</span>"
     lines = "".join(f"<li>{html.escape(line)}</li>" for line in sentences(seen))
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>OnGuard: {html.escape(seen.file)}</title>'
         f"<style>{_STYLE}</style></head><body><h1>{head}</h1>"
         f"<p>{seen.report.rows:,} rows against {seen.profile.rows:,} rows of reference {seen.profile.hash} "
-        f"({html.escape(seen.profile.source)})</p><ul>{lines}</ul>{_table(seen)}{''.join(_plots(seen))}</body></html>\n"
+        f"({html.escape(seen.profile.source)})</p><ul>{lines}</ul>{_errors(seen)}{_table(seen)}{''.join(_plots(seen))}</body></html>\n"
     )
+
+
+def _errors(seen: Checked) -> str:
+    """Score bin by score bin: how many rows, and how many of them are wrong."""
+    found = seen.performance
+    if found.baseline is None or found.estimate is None:
+        return ""
+    edges, old, new = found.baseline.edges, found.baseline.errors, found.errors
+    names = [f"up to {edge:.3g}" for edge in edges] + [f"over {edges[-1]:.3g}" if edges.size else "all"]
+    mix = found.scored / max(found.scored.sum(), 1.0)
+    wrong = new.rates if new is not None else np.full(old.rates.shape, np.nan)
+    rows = "".join(
+        f"<tr><td>{name}</td>" + "".join(f'<td class="n">{_percent(v)}</td>' for v in values) + "</tr>"
+        for name, *values in zip(names, old.mix, mix, old.rates, wrong, strict=True)
+    )
+    heads = ("score", "rows, reference", "rows, batch", "wrong, reference", "wrong, batch")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    return f"<h2>Errors at equal scores</h2><table><tr>{head}</tr>{rows}</table>"
+
+
+def _percent(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.1%}"
 
 
 def _table(seen: Checked) -> str:

@@ -35,6 +35,7 @@ def profile(
     label: Annotated[
         str | None, typer.Option(help="A column with the truth, 0 or 1: calibrates the first numeric output.")
     ] = None,
+    threshold: Annotated[float, typer.Option(help="With --label: the model means 1 from this score on.")] = 0.5,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out. May be repeated.")] = None,
     role: Annotated[
         list[str] | None,
@@ -69,6 +70,7 @@ def profile(
             plan = building.Plan(
                 outputs=outputs if held_out_said else (),
                 label=label if held_out_said else None,
+                threshold=threshold,
                 held_out=held_out_column,
                 roles=_roles(role or ()),
                 seed=seed,

@@ -2,6 +2,7 @@
 
 from rich.table import Table
 
+from onguard.performance import baseline_of
 from onguard.profile import SPECIALS, Feature, Group, Profile, Role
 
 
@@ -73,6 +74,11 @@ def remarks(profile: Profile) -> list[str]:
         held = min(sum(f.counts) for f in profile.outputs)
         whose = "that it answered live" if profile.learned else "that it was not trained on, by your word"
         notes.append(f"Outputs are what the model answers to {held:,} rows {whose}.")
+    if (known := baseline_of(profile)) is not None:
+        notes.append(
+            f"Wrong by their labels, with 1 from a score of {known.threshold:g} on: {known.errors.rate:.1%} of "
+            f"{known.errors.total * known.effect:,.0f} rows."
+        )
     if profile.design_effect is None:
         notes.append("i.i.d. assumed: no column with times over at least 7 days says how much days differ.")
     elif varying := [f.name for f in profile.features if (f.design_effect or 1.0) > 1.0]:
