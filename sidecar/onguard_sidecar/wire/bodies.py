@@ -39,12 +39,11 @@ class Copy:
         if len(piece) > room:
             self.truncated = True
             piece = piece[:room]
-        if self._budget.take(len(piece)):
+        if self._budget.take_body(len(piece)):
             self._kept += piece
             self.size += len(piece)
         else:
             self.truncated = True
-            self._budget.shed += 1
 
     def content(self) -> bytes:
         """All that was kept."""

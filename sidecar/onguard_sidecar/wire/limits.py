@@ -24,6 +24,9 @@ KERNEL_BYTES: Final = 128 << 10
 COPY_BYTES: Final = 32 << 20
 """Bytes of requests and answers under way that are kept for the analyst, on all connections together. Sixteen pairs of
 bodies at their caps; beyond it bodies are truncated for the analyst, not for the model."""
+HEADS_BYTES: Final = 8 << 20
+"""Of these, bytes that bodies may not have: without room for its head a connection can't be framed any more and its
+requests are not counted one by one, so that slow uploads would hide other clients' requests."""
 FREE_BYTES: Final = 4 << 10
 """A request that came alone, whole and no larger is not charged to COPY_BYTES: nearly all are, and it costs time."""
 PIPELINE: Final = 256
@@ -63,6 +66,14 @@ class Budget:
     def take(self, count: int) -> bool:
         """Whether so many bytes may be kept; they are charged then."""
         if count > self.left:
+            return False
+        self.left -= count
+        return True
+
+    def take_body(self, count: int) -> bool:
+        """The same for the copy of a body, which leaves room for heads; counted where it is refused."""
+        if count > self.left - HEADS_BYTES:
+            self.shed += 1
             return False
         self.left -= count
         return True

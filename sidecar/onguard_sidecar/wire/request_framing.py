@@ -175,10 +175,9 @@ class RequestFraming:
 
     def _may_keep(self, pending: Pending, length: int, truncated: int) -> bool:
         """Charge a body that came whole; flag it where there is no room for it."""
-        if self._budget.take(length):
+        if self._budget.take_body(length):
             pending.charged += length
             return True
-        self._budget.shed += 1
         pending.flags |= truncated
         return False
 

@@ -117,6 +117,7 @@ def test_slow_uploads_and_slow_readers_share_one_budget_of_copies(wire: Wire) ->
         peers = hold(model, wire, 60, upload)
         eventually(lambda: wire.snapshot().counters["copies_shed"] >= 20)
         counters = wire.snapshot().counters
+        assert counters["connections_opaque"] == 0, "bodies must leave room for heads"
         grown = resident(wire) - before
         print(f"60 uploads of 1 MiB: {grown / MIB:.0f} MiB, {counters['copy_bytes'] / MIB:.0f} MiB of it copies")
         assert counters["copy_bytes"] <= counters["limit_copy_bytes"]
