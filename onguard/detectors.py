@@ -37,6 +37,8 @@ CLEAR_LOG: Final = float(np.log(10_000.0))
 RECENT_UNITS: Final = 10_000 * UNIT
 """Counts behind the effect are halved beyond twice this weight, so that they follow a changing world."""
 _EDGE: Final = 1e-9
+_KEPT: Final = 4
+"""Hours whose tables are kept: the present one, the last, and the change between."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,8 +69,11 @@ class Detector:
 
     @cached_property
     def valid(self) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-        """(K, 2) whether there is room above the upper and below the lower limit."""
-        return np.stack([self.limits.upper < 1.0 - _EDGE, self.limits.lower > _EDGE], axis=1)
+        """(K, 2) whether there is room above the upper and below the lower limit, at any hour."""
+        limits = self.limits
+        upper = np.min([limits.upper, *(one.upper for one in limits.by_hour.values())], axis=0)
+        lower = np.max([limits.lower, *(one.lower for one in limits.by_hour.values())], axis=0)
+        return np.stack([upper < 1.0 - _EDGE, lower > _EDGE], axis=1)
 
     @cached_property
     def judged(self) -> Ints:
@@ -78,8 +83,23 @@ class Detector:
 
     @cached_property
     def tables(self) -> Tables:
-        """Components at full coverage."""
+        """Components at full coverage, without regard to the hour."""
         return _tables(self, self.limits.lower, self.limits.upper)
+
+    @cached_property
+    def _by_hour(self) -> dict[frozenset[int], tuple[Limits, Tables]]:
+        return {}
+
+    def at(self, hours: frozenset[int]) -> tuple[Limits, Tables]:
+        """Limits and components of requests that came in these cells of the season."""
+        if not self.limits.by_hour or not hours:
+            return self.limits, self.tables
+        if hours not in self._by_hour:
+            if len(self._by_hour) >= _KEPT:
+                self._by_hour.clear()
+            limits = self.limits.at(hours)
+            self._by_hour[hours] = limits, _tables(self, limits.lower, limits.upper)
+        return self._by_hour[hours]
 
 
 def _logit(p: Floats) -> Floats:
@@ -116,6 +136,7 @@ def start(detector: Detector) -> State:
         log_d=np.full(detector.judged.size, -np.inf),
         inside=np.zeros(events, np.int64),
         weight=np.zeros(events, np.int64),
+        foreseen=np.zeros(events, np.int64),
         latched=np.full(features, -1, np.int64),
         log_v=np.full((features, ETAS.size), -np.inf),
     )
@@ -130,10 +151,14 @@ def resume(detector: Detector, state: State | None) -> State:
     fits = all(
         getattr(state, name).shape == getattr(fresh, name).shape for name in ("log_r", "log_d", "latched", "log_v")
     )
+    if fits and state.foreseen.shape != fresh.foreseen.shape:  # saved before there were seasons
+        return dataclasses.replace(state, foreseen=_foreseen(detector.limits, state.weight))
     return state if fits else fresh
 
 
-def step(detector: Detector, state: State, unit_bins: Ints, *, lost: float = 0.0) -> State:
+def step(
+    detector: Detector, state: State, unit_bins: Ints, *, lost: float = 0.0, hours: frozenset[int] = frozenset()
+) -> State:
     """
     Evidence after one more scrape.
 
@@ -142,6 +167,7 @@ def step(detector: Detector, state: State, unit_bins: Ints, *, lost: float = 0.0
         state: before; not changed.
         unit_bins: (B,) fixed-point weight per bin of the profile that the scrape added, all replicas summed.
         lost: fraction of inference traffic in the scrape that was dropped or could not be read.
+        hours: cells of the season that its requests came in (``onguard.season``); none: the reference as a whole.
 
     Raises:
         ValueError: for a vector of another length or negative weight.
@@ -149,14 +175,22 @@ def step(detector: Detector, state: State, unit_bins: Ints, *, lost: float = 0.0
     inside, weight = detector.limits.tally(unit_bins)
     if not weight.any():
         return state
-    tables = detector.tables if lost <= 0 else _tables(detector, *detector.limits.widened(lost))
+    limits, tables = detector.at(hours)
+    if lost > 0:
+        tables = _tables(detector, *limits.widened(lost))
     log_r = _added(state.log_r, tables, inside, weight)
     log_d = _means(log_r, tables.starts)
-    recent = _recent(detector, state, inside, weight)
+    recent = _recent(detector, state, (inside, weight, _foreseen(limits, weight)))
     moved = dataclasses.replace(
-        state, steps=state.steps + 1, log_r=log_r, log_d=log_d, inside=recent[0], weight=recent[1]
+        state,
+        steps=state.steps + 1,
+        log_r=log_r,
+        log_d=log_d,
+        inside=recent[0],
+        weight=recent[1],
+        foreseen=recent[2],
     )
-    return _latch(detector, _reversed(detector, moved, inside, weight), tables)
+    return _latch(detector, _reversed(limits, moved, inside, weight), tables)
 
 
 def _added(log_r: Floats, tables: Tables, inside: Ints, weight: Ints) -> Floats:
@@ -182,25 +216,37 @@ def _means(log_r: Floats, starts: Ints) -> Floats:
     return top + np.log(np.maximum(sums, 1e-300) / sizes)
 
 
-def _recent(detector: Detector, state: State, inside: Ints, weight: Ints) -> tuple[Ints, Ints]:
+def _foreseen(limits: Limits, weight: Ints) -> Ints:
+    """Weight that the reference would have put into each event."""
+    return np.rint(limits.expected * weight).astype(np.int64)
+
+
+def _recent(detector: Detector, state: State, new: tuple[Ints, Ints, Ints]) -> tuple[Ints, Ints, Ints]:
     """Counts since the feature's evidence passed half of what alarms: before, healthy time would dilute them."""
     keeps = state.latched >= 0
     keeps[detector.judged] |= state.log_d > detector.threshold.log_alarm / 2
     kept = np.repeat(keeps, detector.limits.ends - detector.limits.starts)
-    total, n = np.where(kept, state.inside, 0) + inside, np.where(kept, state.weight, 0) + weight
-    full = n > 2 * RECENT_UNITS
-    return np.where(full, total >> 1, total), np.where(full, n >> 1, n)
+    before = (state.inside, state.weight, state.foreseen)
+    inside, weight, foreseen = (np.where(kept, old, 0) + added for old, added in zip(before, new, strict=True))
+    full = weight > 2 * RECENT_UNITS
+    return (
+        np.where(full, inside >> 1, inside),
+        np.where(full, weight >> 1, weight),
+        np.where(full, foreseen >> 1, foreseen),
+    )
 
 
-def _reversed(detector: Detector, state: State, inside: Ints, weight: Ints) -> State:
+def _reversed(limits: Limits, state: State, inside: Ints, weight: Ints) -> State:
     """Evidence that each latched event is back inside its limits."""
     features = np.flatnonzero(state.latched >= 0)
     if not features.size:
         return state
     event, is_lower = np.divmod(state.latched[features], 2)
-    edge = np.where(is_lower == 1, detector.limits.lower[event], detector.limits.upper[event])
+    edge = np.where(is_lower == 1, limits.lower[event], limits.upper[event])
     shift = np.where(is_lower == 1, 1.0, -1.0)[:, None] * ETAS
     hit, miss = _ratios(edge[:, None], shift)
+    no_limit = ((edge <= _EDGE) | (edge >= 1.0 - _EDGE))[:, None]  # at this hour, or with this loss
+    hit, miss = np.where(no_limit, 0.0, hit), np.where(no_limit, 0.0, miss)
     s, n = inside[event, None] / UNIT, weight[event, None] / UNIT
     log_v = state.log_v.copy()
     log_v[features] = np.where(n > 0, _log1p_exp(log_v[features]) + s * hit + (n - s) * miss, log_v[features])

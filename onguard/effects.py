@@ -52,8 +52,9 @@ def _effect(detector: Detector, state: State, at: int) -> Effect:
     limits, feature = detector.limits, int(detector.judged[at])
     block = slice(int(limits.starts[feature]), int(limits.ends[feature]))
     n = state.weight[block] / UNIT
+    expected = np.divide(state.foreseen[block] / UNIT, n, out=limits.expected[block].copy(), where=n > 0)
     observed = np.divide(state.inside[block] / UNIT, n, out=limits.expected[block].copy(), where=n > 0)
-    shift = observed - limits.expected[block]
+    shift = observed - expected
     worst = int(np.argmax(np.abs(shift)))
     z = NormalDist().inv_cdf(1.0 - _MISS / (2 * shift.size))
     p, weight = float(observed[worst]), max(float(n[worst]), 1.0)
@@ -64,7 +65,7 @@ def _effect(detector: Detector, state: State, at: int) -> Effect:
         event=limits.labels[block.start + worst],
         shift=float(shift[worst]),
         shift_low=max(abs(float(shift[worst])) - z * error, 0.0),
-        expected=float(limits.expected[block.start + worst]),
+        expected=float(expected[worst]),
         observed=p,
         requests=float(n[worst]),
         log_e=float(state.log_d[at]),

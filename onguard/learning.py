@@ -7,13 +7,13 @@ there: a fault of these days becomes normal, so the profile says ``learned``, an
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
 
-from onguard import contract
-from onguard.counts import SUM_SCALE, Counts, from_wire
+from onguard import contract, season
+from onguard.counts import SUM_SCALE, Counts, Ints, from_wire
 from onguard.frames import Frame
 from onguard.profile import MAX_ATOMS, SENTINELS, Feature, Group, Moments, Numeric, Profile, ProfileError
 
@@ -52,17 +52,21 @@ def learn(source: Source, frames: Iterable[Frame], *, requests: int, least_days:
         ProfileError: if the recording has fewer requests or days.
         CountsError: if it was counted with another profile.
     """
-    total, span = _sum(source.bins, frames, requests, least_days * DAY_S)
-    got = total.units / contract.UNIT
+    summed = _Sum(source.bins)
+    for frame in frames:
+        summed.add(frame)
+        if summed.total.units >= requests * contract.UNIT and summed.span_s >= least_days * DAY_S:
+            break
+    got, span = summed.total.units / contract.UNIT, summed.span_s
     if got < requests or span < least_days * DAY_S:
         raise ProfileError(
             f"expected {requests:,} requests over at least {least_days:g} days, got {got:,.0f} over "
             f"{span / DAY_S:.2f} days"
         )
-    return frozen(source, total, span_s=span)
+    return frozen(source, summed.total, span_s=span, hours=summed.hours)
 
 
-def frozen(source: Source, total: Counts, *, span_s: float) -> Profile:
+def frozen(source: Source, total: Counts, *, span_s: float, hours: Mapping[int, Ints]) -> Profile:
     """
     The reference that counts of live traffic are, in the bins that they were counted in.
 
@@ -70,10 +74,11 @@ def frozen(source: Source, total: Counts, *, span_s: float) -> Profile:
         source: bins and names.
         total: all that was counted, at least one request.
         span_s: how long that took.
+        hours: rows per bin by cell of the season; kept from a week on.
     """
     got = total.units / contract.UNIT
     kept = [i for i, f in enumerate(source.bins.features) if _is_counted(source.bins, i, total, f)]
-    return Profile(
+    made = Profile(
         source=f"live traffic: {got:,.0f} requests over {_days(span_s)}, {source.name}",
         created=source.created,
         learned=True,
@@ -83,6 +88,10 @@ def frozen(source: Source, total: Counts, *, span_s: float) -> Profile:
         features=tuple(_feature(source.bins, i, total) for i in kept),
         moments=_moments(source.bins, total),
     )
+    if span_s < season.LEAST_DAYS * DAY_S:
+        return made
+    blocks = [source.bins.layout.block(i) for i in kept]
+    return season.with_season(made, {c: np.concatenate([bins[block] for block in blocks]) for c, bins in hours.items()})
 
 
 def _days(span_s: float) -> str:
@@ -96,25 +105,42 @@ def _days(span_s: float) -> str:
     return text if span_s >= LEAST_DAYS * DAY_S else f"{text} (a reference should span {LEAST_DAYS:g})"
 
 
-def _sum(bins: Profile, frames: Iterable[Frame], requests: int, least_s: float) -> tuple[Counts, float]:
-    """Differences of all pods and boots, until there is enough of both; and the seconds that they span."""
-    first: dict[tuple[str, str], Counts] = {}
-    last: dict[tuple[str, str], Counts] = {}
-    began, at = None, 0.0
-    for frame in frames:
-        began, at = frame.at if began is None else began, frame.at
+class _Sum:
+    """
+    Differences of all pods and boots.
+
+    Attributes:
+        total: all of it.
+        hours: rows per bin by cell of the season; what may have come in two cells is in none.
+        span_s: seconds between the first frame and the last.
+    """
+
+    def __init__(self, bins: Profile) -> None:
+        self.total = Counts.zero(bins)
+        self.hours: dict[int, Ints] = {}
+        self.span_s = 0.0
+        self._bins = bins
+        self._began: float | None = None
+        self._at = 0.0
+        self._read: dict[tuple[str, str], tuple[Counts, float]] = {}
+
+    def add(self, frame: Frame) -> None:
+        """Take the next frame; of the first one, only where its counters stand."""
+        is_first, before = self._began is None, self._at
+        self._began, self._at = frame.at if self._began is None else self._began, frame.at
+        self.span_s = self._at - self._began
         for pod in frame.pods:
             if pod.report is not None and pod.report.counts is not None and pod.arm != contract.ARM_SHADOW:
-                key = (pod.uid, pod.report.analyst_boot)
-                last[key] = from_wire(pod.report.counts, bins)
-                first.setdefault(key, last[key] if frame.at == began else Counts.zero(bins))
-        units = sum(last[key].units - first[key].units for key in last)
-        if units >= requests * contract.UNIT and at - began >= least_s:
-            break
-    total = Counts.zero(bins)
-    for key, value in last.items():
-        total = total + (value - first[key])
-    return total, at - (began or at)
+                key, counts = (pod.uid, pod.report.analyst_boot), from_wire(pod.report.counts, self._bins)
+                known = self._read.get(key, (counts if is_first else Counts.zero(self._bins), before))
+                self._read[key] = counts, frame.at
+                self._note(counts - known[0], season.cells_between(known[1], frame.at))
+
+    def _note(self, new: Counts, cells: frozenset[int]) -> None:
+        self.total = self.total + new
+        if len(cells) == 1 and new.rows:
+            (cell,) = cells
+            self.hours[cell] = self.hours[cell] + new.bins if cell in self.hours else new.bins
 
 
 def _is_counted(bins: Profile, at: int, total: Counts, feature: Feature) -> bool:

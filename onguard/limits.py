@@ -11,12 +11,13 @@ probability lies within the tolerance of the reference law is inside its limits.
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from onguard import season
 from onguard.budget import Objective
 from onguard.profile import SPECIALS, Feature, Group, Kind, Profile, Role
 from onguard.quantiles import clopper_pearson
@@ -41,6 +42,14 @@ class Event:
     cumulative: bool
 
 
+class Bounds(NamedTuple):
+    """Limits, tolerance included, and reference shares of K events; each (K,)."""
+
+    lower: Floats
+    upper: Floats
+    expected: Floats
+
+
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
 class Limits:
     """
@@ -56,6 +65,7 @@ class Limits:
         runs: (4, K) start and end of the event and of what it is conditional on, in the permuted vector.
         lower, upper: (K,) limits, tolerance included.
         expected: (K,) reference shares.
+        by_hour: limits and shares of each cell of the season (``onguard.season``); empty without one.
     """
 
     objective: Objective
@@ -68,6 +78,7 @@ class Limits:
     lower: Floats
     upper: Floats
     expected: Floats
+    by_hour: Mapping[int, Bounds] = dataclasses.field(default_factory=dict)
 
     @property
     def ends(self) -> Ints:
@@ -91,6 +102,34 @@ class Limits:
         np.cumsum(bins[self.order], out=running[1:])
         first, last, low, high = running[self.runs]
         return last - first, high - low
+
+    def at(self, cells: Collection[int]) -> "Limits":
+        """
+        What holds of requests that came in these cells of the season.
+
+        Each event lies between the least lower and the largest upper limit of them; a cell that the reference does not
+        know has none.
+        """
+        if not self.by_hour or not cells:
+            return self
+        blank = Bounds(np.zeros_like(self.lower), np.ones_like(self.upper), self.expected)
+        chosen = [self.by_hour.get(cell, blank) for cell in sorted(cells)]
+        return dataclasses.replace(
+            self,
+            lower=np.min([one.lower for one in chosen], axis=0),
+            upper=np.max([one.upper for one in chosen], axis=0),
+            expected=np.mean([one.expected for one in chosen], axis=0),
+            by_hour={},
+        )
+
+    def typical(self) -> "Limits":
+        """Those of the cell whose limits are neither the widest nor the narrowest, to say what can be found."""
+        if not self.by_hour:
+            return self
+        order = sorted(
+            self.by_hour, key=lambda cell: float((self.by_hour[cell].upper - self.by_hour[cell].lower).sum())
+        )
+        return self.at({order[len(order) // 2]})
 
     def widened(self, lost: float) -> tuple[Floats, Floats]:
         """
@@ -139,30 +178,50 @@ def limits_of(profile: Profile, objective: Objective, *, tolerance: float, alpha
     )
     # Each feature of each objective is one family: values and specials of an input count twice.
     share = alpha / (2 * len(profile.inputs) + len(profile.outputs))
-    return _bounded(bare, profile, [e.cumulative for e in events], sizes=sizes, tolerance=tolerance, share=share)
-
-
-def _bounded(
-    bare: Limits, profile: Profile, cumulative: Sequence[bool], *, sizes: Ints, tolerance: float, share: float
-) -> Limits:
-    reference = np.array([count for f in profile.features for count in f.counts], np.int64)
-    effects = {f.name: f.design_effect or profile.design_effect or 1.0 for f in profile.features}
-    effect = np.maximum(np.repeat([effects[name] for name in bare.features], sizes), 1.0)
-    s, n = (v / effect for v in bare.tally(reference))
-    ordered = np.array(cumulative, bool)
-    # An ordered event has two bands to choose from, so each gets half of the error.
-    tail = np.where(ordered, share / 4.0, share / 2.0) / np.repeat(sizes, sizes)
-    lower, upper = clopper_pearson(s, n, tail)
-    expected = np.divide(s, n, out=np.zeros_like(s), where=n > 0)
-    band = np.sqrt(np.log(4.0 / share) / (2.0 * np.maximum(n, 1e-9)))
-    lower = np.where(ordered, np.maximum(lower, expected - band), lower)
-    upper = np.where(ordered, np.minimum(upper, expected + band), upper)
+    bounding = _Bounding(
+        effect=_effects(profile, bare.features, sizes),
+        cumulative=np.array([e.cumulative for e in events], bool),
+        sizes=np.repeat(sizes, sizes),
+        tolerance=tolerance,
+        share=share,
+    )
+    whole = np.array([count for f in profile.features for count in f.counts], np.int64)
+    hours = season.season_of(profile)
+    hourly = dataclasses.replace(bounding, share=share / season.CELLS)
     return dataclasses.replace(
         bare,
-        lower=np.maximum(lower - tolerance, 0.0),
-        upper=np.minimum(upper + tolerance, 1.0),
-        expected=expected,
+        **_bounded(bare, whole, bounding)._asdict(),
+        by_hour={cell: _bounded(bare, bins, hourly) for cell, bins in hours.items()},
     )
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class _Bounding:
+    """How limits follow from counts; K events: design effects, whether ordered, events of the feature."""
+
+    effect: Floats
+    cumulative: npt.NDArray[np.bool_]
+    sizes: Ints
+    tolerance: float
+    share: float
+
+
+def _effects(profile: Profile, names: Sequence[str], sizes: Ints) -> Floats:
+    effects = {f.name: f.design_effect or profile.design_effect or 1.0 for f in profile.features}
+    effect: Floats = np.maximum(np.repeat([effects[name] for name in names], sizes), 1.0)
+    return effect
+
+
+def _bounded(bare: Limits, reference: Ints, how: _Bounding) -> Bounds:
+    s, n = (v / how.effect for v in bare.tally(reference))
+    # An ordered event has two bands to choose from, so each gets half of the error.
+    tail = np.where(how.cumulative, how.share / 4.0, how.share / 2.0) / how.sizes
+    lower, upper = clopper_pearson(s, n, tail)
+    expected = np.divide(s, n, out=np.zeros_like(s), where=n > 0)
+    band = np.sqrt(np.log(4.0 / how.share) / (2.0 * np.maximum(n, 1e-9)))
+    lower = np.where(how.cumulative, np.maximum(lower, expected - band), lower)
+    upper = np.where(how.cumulative, np.minimum(upper, expected + band), upper)
+    return Bounds(np.maximum(lower - how.tolerance, 0.0), np.minimum(upper + how.tolerance, 1.0), expected)
 
 
 def _order(profile: Profile) -> Ints:

@@ -33,6 +33,7 @@ class State:
         log_r: (C,) ln R of each component.
         log_d: (F',) ln D of each feature with components.
         inside, weight: (K,) fixed-point weight of each event and of its condition in the recent traffic.
+        foreseen: (K,) weight that the reference would have put into each event meanwhile.
         latched: (F,) 2 * event + side (0 upper, 1 lower) that alarmed, -1 if none.
         log_v: (F, J) ln of the evidence that the latched event is back.
     """
@@ -45,6 +46,7 @@ class State:
     log_d: Floats
     inside: Ints
     weight: Ints
+    foreseen: Ints
     latched: Ints
     log_v: Floats
 
@@ -81,6 +83,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     log_d: bytes
     inside: list[int]
     weight: list[int]
+    foreseen: list[int] = []
     latched: list[int]
     log_v: bytes
 
@@ -98,7 +101,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _FLOATS: Final = ("log_r", "log_d", "log_v")
-_INTS: Final = ("inside", "weight", "latched")
+_INTS: Final = ("inside", "weight", "foreseen", "latched")
 
 
 def floats_to_bytes(values: Floats) -> bytes:

@@ -31,12 +31,14 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
         wire_boot, analyst_boot: boots that the rest belongs to.
         counts: cumulative counts at the last reading; None while there was no profile.
         ledger: cumulative counters of the wire at the last reading.
+        at: Unix time of that reading; 0: not known.
     """
 
     wire_boot: str
     analyst_boot: str
     counts: CountsWire | None = None
     ledger: Mapping[str, int] = {}
+    at: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

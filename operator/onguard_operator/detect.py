@@ -1,5 +1,6 @@
 """Rows of ``status.detectable``: the smallest effect that each detector finds within an hour at the present traffic."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Final
@@ -24,7 +25,8 @@ def detectable(evidence: Evidence, judges: Judges) -> Sequence[Object]:
     per_scrape = _requests_per_s(evidence) * contract.SCRAPE_S
     rows = []
     for data in judges.data:
-        found = power.detectable(data.detector, requests_per_step=per_scrape, steps=WITHIN_S // contract.SCRAPE_S)
+        typical = dataclasses.replace(data.detector, limits=data.detector.limits.typical())
+        found = power.detectable(typical, requests_per_step=per_scrape, steps=WITHIN_S // contract.SCRAPE_S)
         rows.append(_row(data.name, found, "shift of a typical feature's distribution"))
     for service in judges.service:
         found = power.bounded_detectable(service.detector, steps=WITHIN_S // contract.EPOCH_S)

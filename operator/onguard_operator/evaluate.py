@@ -169,7 +169,7 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
     )
     read = _pod_readings(evidence, inputs)
     evidence, intake = gather.absorb(evidence, read, setting, expected=expected_pods(seen), now=now)
-    evidence = learn.counted(evidence, intake.learnt, setting, now=now)
+    evidence = learn.counted(evidence, intake, setting, now=now)
     findings = assess.findings_of(evidence, judges)
     evidence = assess.with_onsets(evidence, findings, now)
     evidence, comparison = compare.compare(

@@ -7,7 +7,7 @@ write: any part alone, a crash later, would count twice or decide twice.
 
 import dataclasses
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Self
 
 import msgspec
@@ -34,6 +34,7 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
         since, until: Unix times between which it was served.
         revisions: that served it, oldest first.
         counts: all pods summed.
+        hours: rows per bin by cell of the season; what may have come in two of them is in none.
     """
 
     bins: str
@@ -41,6 +42,7 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
     until: float
     revisions: tuple[str, ...]
     counts: CountsWire
+    hours: Mapping[int, Sequence[int]] = {}
 
 
 class Past(msgspec.Struct, frozen=True, array_like=True):

@@ -11,9 +11,10 @@ import operator
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
+import msgspec
 import numpy as np
 
-from onguard import bounded, contract, detectors
+from onguard import bounded, contract, detectors, season
 from onguard.bounded import BoundedState
 from onguard.budget import Objective
 from onguard.counts import Counts, CountsWire, Ints, Report, from_wire, to_wire
@@ -72,6 +73,7 @@ class Intake:
         counts: of data, all pods summed; None if nothing was counted.
         unit_bins: (B,) weight per bin of ``counts``.
         learnt: of data that revisions served which a reference may be learnt from; None if nothing was counted.
+        hours: cells of the season that they came in.
         lost: share of inference traffic that was lost in a way that may depend on it.
         loss: (seen, lost) requests of this visit.
         served: epochs for errors and latency.
@@ -81,6 +83,7 @@ class Intake:
     counts: Counts | None = None
     unit_bins: Ints | None = None
     learnt: Counts | None = None
+    hours: frozenset[int] = frozenset()
     lost: float = 0.0
     loss: tuple[int, int] = (0, 0)
     served: Sequence[Joined] = ()
@@ -100,8 +103,11 @@ def absorb(
         expected: uids of the pods that serve and should be readable.
         now: Unix time.
     """
+    since = _since(evidence, readings)
     increments, cursors = _advance(evidence, readings, setting)
+    cursors = {pod: msgspec.structs.replace(cursor, at=now) for pod, cursor in cursors.items()}
     intake = _data_intake(increments, setting, is_mixed=now < evidence.history.mixed_until)
+    intake = dataclasses.replace(intake, hours=season.cells_between(since, now))
     data = _step_data(evidence, setting, intake)
     pods = [pod for reading in readings if (pod := _epochs_of(reading, setting)) is not None]
     served, service_to = _serve(evidence, pods)
@@ -154,6 +160,12 @@ def _advance(
     return increments, cursors
 
 
+def _since(evidence: Evidence, readings: Sequence[PodReading]) -> float:
+    """When the oldest request may have come that these readings count for the first time."""
+    known = [cursor.at for reading in readings if (cursor := evidence.cursors.get(reading.pod)) is not None]
+    return min([evidence.read_at, *(at for at in known if at > 0.0)])
+
+
 def _data_intake(increments: Sequence[tuple[str, Increment]], setting: Setting, *, is_mixed: bool) -> Intake:
     seen, lost = sum(i.seen for _, i in increments), sum(i.lost for _, i in increments)
     counted = [(revision, i.counts) for revision, i in increments if i.counts is not None and not is_mixed]
@@ -177,7 +189,7 @@ def _step_data(evidence: Evidence, setting: Setting, intake: Intake) -> Mapping[
     for judge in setting.judges.data:
         state = detectors.resume(judge.detector, evidence.data.get(judge.name))
         if intake.unit_bins is not None:
-            state = detectors.step(judge.detector, state, intake.unit_bins, lost=intake.lost)
+            state = detectors.step(judge.detector, state, intake.unit_bins, lost=intake.lost, hours=intake.hours)
         states[judge.name] = state
     return states
 

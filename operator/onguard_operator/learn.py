@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from onguard import contract, learning
 from onguard.counts import Counts, Surveyed, from_wire, to_wire
@@ -112,17 +113,17 @@ def obstacle(evidence: Evidence) -> str:
     return ""
 
 
-def counted(evidence: Evidence, new: Counts | None, setting: gather.Setting, *, now: float) -> Evidence:
+def counted(evidence: Evidence, intake: gather.Intake, setting: gather.Setting, *, now: float) -> Evidence:
     """
     Add what was served since the last visit.
 
     Args:
         evidence: so far; bins that are gone take their counts along.
-        new: of revisions that may be learnt from.
+        intake: of this visit.
         setting: bins, and those revisions.
         now: Unix time.
     """
-    bins, before = setting.profile, evidence.learning
+    bins, before, new = setting.profile, evidence.learning, intake.learnt
     if bins is None or bins.is_counted:
         return dataclasses.replace(evidence, learning=None)
     if before is not None and before.bins != bins.hash:
@@ -137,8 +138,17 @@ def counted(evidence: Evidence, new: Counts | None, setting: gather.Setting, *, 
         until=now,
         revisions=tuple(dict.fromkeys((*(before.revisions if before else ()), *served))),
         counts=to_wire(total),
+        hours=_by_hour(before.hours if before else {}, intake.hours, new),
     )
     return dataclasses.replace(evidence, learning=moved)
+
+
+def _by_hour(before: Mapping[int, Sequence[int]], hours: frozenset[int], new: Counts) -> Mapping[int, Sequence[int]]:
+    if len(hours) != 1:
+        return before
+    (cell,) = hours
+    old = before.get(cell)
+    return {**before, cell: (new.bins if old is None else new.bins + np.array(old, np.int64)).tolist()}
 
 
 def _requests(evidence: Evidence) -> int:
@@ -165,7 +175,8 @@ def next_map(
         from_=_time(got.since), until=_time(got.until), requests=_requests(evidence), revisions=got.revisions[-16:]
     )
     source = Source(bins, f"{learnt.from_} to {learnt.until}, revision {', '.join(learnt.revisions)}", learnt.until)
-    profile = learning.frozen(source, from_wire(got.counts, bins), span_s=_span_s(evidence))
+    hours = {cell: np.array(counts, np.int64) for cell, counts in got.hours.items()}
+    profile = learning.frozen(source, from_wire(got.counts, bins), span_s=_span_s(evidence), hours=hours)
     return [_map(seen, profile, {contract.ANNOTATION_LEARNT: msgspec.json.encode(learnt).decode()})]
 
 

@@ -5,7 +5,7 @@ import binascii
 import zlib
 from typing import Final
 
-from onguard import contract
+from onguard import contract, season
 from onguard.profile import Profile, ProfileError, decode_profile
 from onguard_operator import learn, naming
 from onguard_operator.objects import Object
@@ -64,9 +64,12 @@ def _decode(config_map: Object, name: str, key: str) -> tuple[Profile | None, Co
         return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name} has no key {key}")
     try:
         profile = decode_profile(_expanded(data))
+        season.season_of(profile)
     except ProfileError as error:
         return None, fails(kind, "ReferenceInvalid", f"ConfigMap {name}: {error}")
     text = f"{len(profile.features)} features of {profile.rows} rows, hash {profile.hash}"
+    by_hour = season.remark(profile)
+    text += f"; {by_hour}" if by_hour else ""
     if profile.learned:
         return profile, holds(kind, "Learned", f"learnt from {profile.source}: what was wrong then is normal; {text}")
     return profile, holds(kind, "Valid", text)
