@@ -78,6 +78,8 @@ DIR_SHARED: Final = "/run/onguard"
 DIR_CONFIG: Final = "/etc/onguard/config"
 DIR_PROFILE: Final = "/etc/onguard/profile"
 FILE_LEDGER: Final = "ledger"
+FILE_LEDGER_HTTP2: Final = "ledger-http2"
+"""The analyst's own account of what it reads of HTTP/2 connections, in the wire's form."""
 FILE_HANDOVER_SOCKET: Final = "handover.sock"
 FILE_DRAIN_SOCKET: Final = "drain.sock"
 KEY_SIDECAR_JSON: Final = "sidecar.json"
@@ -140,6 +142,7 @@ SCRAPE_S: Final = 15
 PROTOCOL_AUTO: Final = "auto"
 PROTOCOL_KSERVE_V1: Final = "kserve-v1"
 PROTOCOL_OPEN_INFERENCE_V2: Final = "open-inference-v2"
+PROTOCOL_OPEN_INFERENCE_GRPC: Final = "open-inference-grpc"
 PROTOCOL_TF_SERVING: Final = "tf-serving"
 PROTOCOL_SELDON_V1: Final = "seldon-v1"
 PROTOCOL_MLFLOW: Final = "mlflow"
@@ -149,6 +152,7 @@ PROTOCOLS: Final = (
     PROTOCOL_AUTO,
     PROTOCOL_KSERVE_V1,
     PROTOCOL_OPEN_INFERENCE_V2,
+    PROTOCOL_OPEN_INFERENCE_GRPC,
     PROTOCOL_TF_SERVING,
     PROTOCOL_SELDON_V1,
     PROTOCOL_MLFLOW,

@@ -20,7 +20,7 @@ from onguard_sidecar.analyst.duplicates import Recent
 from onguard_sidecar.analyst.quick import Plain, Quick, is_rows
 from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.analyst.survey import Survey
-from onguard_sidecar.decoding import encoding, formats, heads, openai
+from onguard_sidecar.decoding import encoding, formats, heads, open_inference_grpc, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
 from onguard_sidecar.exchange import Exchange
 
@@ -122,7 +122,7 @@ class Analysis:
             if is_new is not None:
                 return ANALYSED if is_new else DUPLICATE
         head = heads.parse(exchange.request_head)
-        if self._is_probe(head):
+        if self._is_probe(head) or self._is_call_of_another_model(exchange, head):
             return PROBE
         if exchange.request_truncated:
             return undecodable(Reason.TOO_LARGE)
@@ -161,6 +161,14 @@ class Analysis:
         wanted = self.config.match_model
         found = _MODEL.search(path) if wanted else None
         return found is not None and found[1] != wanted
+
+    def _is_call_of_another_model(self, exchange: Exchange, head: heads.Head) -> bool:
+        """Over gRPC the model's name is in the message."""
+        wanted = self.config.match_model
+        if not wanted or not head.path.startswith(open_inference_grpc.SERVICE):
+            return False
+        asked = open_inference_grpc.identity_of(exchange.request_body, head.grpc_encoding).model
+        return asked not in ("", wanted)
 
     def _read(self, exchange: Exchange, head: heads.Head) -> str:
         request = self._request(exchange, head)

@@ -18,6 +18,7 @@ from onguard_sidecar.decoding import (
     kserve_v1,
     mapped,
     open_inference_binary,
+    open_inference_grpc,
     openai,
     seldon_v1,
     tf_serving,
@@ -51,6 +52,9 @@ KSERVE_V1: Final = Format(
 OPEN_INFERENCE_V2: Final = Format(
     contract.PROTOCOL_OPEN_INFERENCE_V2, open_inference_binary.decode_request, open_inference_binary.decode_response
 )
+OPEN_INFERENCE_GRPC: Final = Format(
+    contract.PROTOCOL_OPEN_INFERENCE_GRPC, open_inference_grpc.decode_request, open_inference_grpc.decode_response
+)
 TF_SERVING: Final = Format(
     contract.PROTOCOL_TF_SERVING, _body(tf_serving.decode_request), _body(tf_serving.decode_response)
 )
@@ -63,7 +67,17 @@ SAGEMAKER: Final = Format(
 )
 OPENAI: Final = Format(contract.PROTOCOL_OPENAI, _body(openai.decode_request), openai.decode_response)
 FORMATS: Final = {
-    fmt.name: fmt for fmt in (KSERVE_V1, OPEN_INFERENCE_V2, TF_SERVING, SELDON_V1, MLFLOW, SAGEMAKER, OPENAI)
+    fmt.name: fmt
+    for fmt in (
+        KSERVE_V1,
+        OPEN_INFERENCE_V2,
+        OPEN_INFERENCE_GRPC,
+        TF_SERVING,
+        SELDON_V1,
+        MLFLOW,
+        SAGEMAKER,
+        OPENAI,
+    )
 }
 MAPPED: Final = "mapping"
 _INVOCATIONS: Final = Format("invocations", invocations.decode_request, invocations.decode_sagemaker_response)
@@ -76,6 +90,7 @@ _PATHS: Final = (
     (re.compile(r"/invocations/?\Z"), _INVOCATIONS),
     (re.compile(r"/api/v(?:0\.1|1\.0)/predictions/?\Z"), SELDON_V1),
 )
+_GRPC_PATH: Final = re.compile(rf"{re.escape(open_inference_grpc.SERVICE)}Model(?:Stream)?Infer")
 _NOT_TABLES: Final = ("image/", "audio/", "video/", "application/grpc", "application/x-protobuf", "multipart/")
 
 
@@ -128,6 +143,8 @@ def sniff(head: Head, body: bytes) -> Format | Undecodable:
     >>> sniff(NONE, b'{"rows": []}')
     Undecodable(reason=<Reason.NO_DECODER: 'no_decoder'>)
     """
+    if _GRPC_PATH.fullmatch(head.path):
+        return OPEN_INFERENCE_GRPC
     if head.content_type.startswith(_NOT_TABLES):
         return Undecodable(Reason.NO_DECODER)
     for pattern, fmt in _PATHS:

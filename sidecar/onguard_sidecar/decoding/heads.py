@@ -1,10 +1,11 @@
-"""The few facts of an HTTP/1 head that decoding needs; everything else in it is never looked at."""
+"""The few facts of a head that decoding needs, in HTTP/1's form; everything else in it is never looked at."""
 
 from typing import Final, NamedTuple
 
 _CONTENT_TYPE = b"\r\ncontent-type:"
 _CONTENT_ENCODING = b"\r\ncontent-encoding:"
 _JSON_BYTES = b"\r\ninference-header-content-length:"
+_GRPC_ENCODING = b"\r\ngrpc-encoding:"
 
 
 class Head(NamedTuple):
@@ -16,6 +17,8 @@ class Head(NamedTuple):
     content_encoding: str
     json_bytes: int | None = None
     """Length of the JSON before the binary data of Open Inference v2; None: all is JSON. -1: a length that is none."""
+    grpc_encoding: str = ""
+    """Compression of gRPC messages that say that they are compressed."""
 
 
 NONE: Final = Head("", "", "", "")
@@ -38,7 +41,8 @@ def parse(head: bytes) -> Head:
     method, path = (line[0], line[1].partition("?")[0]) if is_request else ("", "")
     length = _field(lowered, _JSON_BYTES) if _JSON_BYTES in lowered else None
     json_bytes = None if length is None else _length(length)
-    return Head(method, path, _field(lowered, _CONTENT_TYPE), _field(lowered, _CONTENT_ENCODING), json_bytes)
+    content_type, content_encoding = _field(lowered, _CONTENT_TYPE), _field(lowered, _CONTENT_ENCODING)
+    return Head(method, path, content_type, content_encoding, json_bytes, _field(lowered, _GRPC_ENCODING))
 
 
 def _length(text: str) -> int:

@@ -89,7 +89,7 @@ def _decode(found: Sequence[_Tensor], data: memoryview) -> Decoded:
         size = tensor.parameters.binary_data_size
         if size is not None and not 0 <= size <= len(data):
             return Undecodable(Reason.BAD_SHAPE)
-        values = _in_json(tensor) if size is None else _binary(tensor, data[:size])
+        values = _in_json(tensor) if size is None else values_of(tensor.datatype, tensor.shape, data[:size])
         if isinstance(values, Undecodable):
             return values
         data = data[size or 0 :]
@@ -106,21 +106,22 @@ def _in_json(tensor: _Tensor) -> Floats | Sequence[Column] | Undecodable:
     )
 
 
-def _binary(tensor: _Tensor, data: memoryview) -> Floats | Sequence[Column] | Undecodable:
-    fault = tensors.fault(tensor.datatype, tensor.shape)
+def values_of(datatype: str, shape: Sequence[int], data: memoryview) -> Floats | Sequence[Column] | Undecodable:
+    """The tensor as (rows, width) of its raw bytes: a matrix, or columns of values."""
+    fault = tensors.fault(datatype, shape)
     if fault is not None:
         return Undecodable(fault)
-    count, width = tensor.shape[0], tensors.width(tensor.shape)
-    if tensor.datatype == "BYTES":
+    count, width = shape[0], tensors.width(shape)
+    if datatype == "BYTES":
         texts = _texts(data, count * width)
         return texts if isinstance(texts, Undecodable) else [rows.column(texts[i::width]) for i in range(width)]
-    kind = np.dtype(_TYPES[tensor.datatype])
+    kind = np.dtype(_TYPES[datatype])
     if len(data) != count * width * kind.itemsize:
         return Undecodable(Reason.BAD_SHAPE)
     flat = np.frombuffer(data, kind).reshape(count, width)
-    if tensor.datatype == "BOOL":
+    if datatype == "BOOL":
         return [[bool(value) for value in column] for column in flat.T.tolist()]
-    if tensor.datatype == "BF16":  # the upper half of a 32-bit float
+    if datatype == "BF16":  # the upper half of a 32-bit float
         flat = (flat.astype("<u4") << 16).view("<f4")
     return flat.astype(np.float64)
 

@@ -4,7 +4,7 @@ Which requests are inference: by method and path alone, so that judging never de
 Without configured paths these count, for POST: KServe v1 and TF Serving ``:predict :explain :classify :regress``,
 Open Inference v2 ``/infer`` (and ``/infer_stream``), ``/generate`` (and ``/generate_stream``), MLflow and SageMaker
 ``/invocations``, Seldon ``/api/v0.1/predictions`` and ``/api/v1.0/predictions``, OpenAI ``/completions`` and
-``/chat/completions``.
+``/chat/completions``, and over gRPC Open Inference's ``ModelInfer`` and ``ModelStreamInfer``.
 """
 
 import re
@@ -18,6 +18,7 @@ _KNOWN: Final = re.compile(
     rb"|/invocations"
     rb"|/api/v(?:0\.1|1\.0)/predictions"
     rb"|/(?:chat/)?completions"
+    rb"|/inference\.GRPCInferenceService/Model(?:Stream)?Infer"
     rb")/?"
 )
 _NO_INFERENCE: Final = frozenset((b"HEAD", b"OPTIONS", b"CONNECT", b"TRACE"))

@@ -12,12 +12,14 @@ from onguard.profile import Profile
 from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar import exchange as exchanges
 from onguard_sidecar.analyst.analysis import Analysis, Tally
+from onguard_sidecar.decoding import grpc_messages, open_inference_grpc
 from onguard_sidecar.exchange import Exchange
 from onguard_sidecar.ledger import ANALYST_ACCOUNT
 from tests.unit.analyst.references import CHURN
 
 ROW = {"age": 31, "spend": 5, "city": "b"}
 GOOD = json.dumps({"instances": [ROW, ROW | {"age": 12}]}).encode()
+GRPC = "content-type: application/grpc\r\n"
 ANSWER = b'{"predictions": [0.5, 50]}'
 
 
@@ -157,6 +159,15 @@ def test_another_models_path_is_a_probe_when_the_match_names_one() -> None:
     one = analysis(match_model="churn")
     assert one.take(exchange(path="/v1/models/other:predict"), now=0) == "probe"
     assert one.take(exchange(path="/predict"), now=0) == "analysed"
+
+
+def test_over_grpc_the_message_names_the_model() -> None:
+    message = bytes.fromhex("0a056f746865722a0c0a01781204465033321a0101")  # "other", x: FP32, [1], no values
+    call = exchange(
+        grpc_messages.framed(message), path=open_inference_grpc.SERVICE + "ModelInfer", fields=GRPC, answer=b""
+    )
+    assert analysis(match_model="churn").take(call, now=0) == "probe"
+    assert analysis(match_model="other").take(call, now=0).startswith("undecodable_")
 
 
 def test_a_configured_protocol_that_is_wrong_is_visible() -> None:

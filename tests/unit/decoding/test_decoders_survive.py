@@ -1,13 +1,14 @@
 """Nothing that a client or a model sends ends a decoder: it answers a Batch or a reason."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onguard_sidecar.decoding import encoding, formats, heads
+from onguard_sidecar.decoding import encoding, formats, heads, open_inference_grpc
 from onguard_sidecar.decoding.batch import Batch, Decoded, Undecodable
 from tests.conftest import examples
 
@@ -81,7 +82,10 @@ def check(decoded: Decoded) -> None:
         assert isinstance(column, list) or column.dtype == np.float64
 
 
-TYPES = st.sampled_from(["", "text/csv", "text/csv; header=present", "application/jsonlines", "text/event-stream"])
+TYPES = st.sampled_from(
+    ["", "text/csv", "text/csv; header=present", "application/jsonlines", "text/event-stream", "application/grpc"]
+)
+GRPC = heads.NONE._replace(content_type="application/grpc")
 
 
 @st.composite
@@ -139,3 +143,19 @@ def test_any_tensors_with_any_bytes_behind_them(tensors: list[Any], tail: bytes,
     for key in ("inputs", "outputs"):
         header = encoded({key: told})
         read_by_all(header + tail, heads.NONE._replace(json_bytes=len(header)))
+
+
+GOLDEN = json.loads((Path(__file__).parents[2] / "data" / "formats" / "open_inference_grpc.json").read_text())
+MESSAGES = [bytes.fromhex(case.get("binary", "")) for side in ("requests", "responses") for case in GOLDEN[side]]
+
+
+@BOUNDED
+@given(st.sampled_from(MESSAGES), st.sampled_from(["", "gzip", "deflate", "br", "x"]), st.data())
+def test_any_grpc_message_with_bytes_of_it_changed(message: bytes, encoding: str, data: st.DataObject) -> None:
+    changed = bytearray(message[5:])
+    for _ in range(data.draw(st.integers(0, 4)) if changed else 0):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    body = bytes([data.draw(st.integers(0, 2))]) + len(changed).to_bytes(4, "big") + bytes(changed)
+    read_by_all(body, GRPC._replace(grpc_encoding=encoding))
+    open_inference_grpc.identity_of(body, encoding)
+    open_inference_grpc.stream_answer(body, encoding)

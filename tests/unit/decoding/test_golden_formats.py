@@ -37,7 +37,9 @@ def read(decode: Decode, case: dict[str, Any]) -> Decoded:
     text = case["body"].encode()
     binary = "binary" in case
     head = NONE._replace(
-        content_type=case.get("content_type", ""), json_bytes=case.get("json_bytes", len(text)) if binary else None
+        content_type=case.get("content_type", ""),
+        json_bytes=case.get("json_bytes", len(text)) if binary else None,
+        grpc_encoding=case.get("grpc_encoding", ""),
     )
     return decode(text + bytes.fromhex(case.get("binary", "")), head)
 

@@ -5,6 +5,7 @@ import pytest
 from onguard_sidecar.decoding.batch import Reason, Undecodable
 from onguard_sidecar.decoding.formats import (
     MLFLOW,
+    OPEN_INFERENCE_GRPC,
     OPEN_INFERENCE_V2,
     OPENAI,
     SELDON_V1,
@@ -32,6 +33,8 @@ def head(path: str, content_type: str = "application/json") -> Head:
         ("/prefix/v1/models/churn:predict", V1, TF_SERVING),
         ("/v2/models/churn/infer", V2, OPEN_INFERENCE_V2),
         ("/v2/models/churn/versions/7/infer", V2, OPEN_INFERENCE_V2),
+        ("/inference.GRPCInferenceService/ModelInfer", b"", OPEN_INFERENCE_GRPC),
+        ("/inference.GRPCInferenceService/ModelStreamInfer", b"", OPEN_INFERENCE_GRPC),
         ("/api/v1.0/predictions", b"", SELDON_V1),
         ("/api/v0.1/predictions/", b"", SELDON_V1),
         ("/v1/chat/completions", b"", OPENAI),

@@ -64,12 +64,13 @@ INFERENCE = [
     "/v2/models/m/generate_stream",
     "/invocations", "/api/v0.1/predictions", "/api/v1.0/predictions", "/seldon/ns/name/api/v1.0/predictions",
     "/v1/completions", "/v1/chat/completions", "/openai/v1/chat/completions", "/v1/models/churn:predict?x=1",
-    "http://host/v2/models/churn/infer",
+    "http://host/v2/models/churn/infer", "/inference.GRPCInferenceService/ModelInfer",
+    "/inference.GRPCInferenceService/ModelStreamInfer",
 ]  # fmt: skip
 OTHER = [
     "/", "/healthz", "/metrics", "/v1/models/churn", "/v2/models/churn/ready", "/v2/health/live", "/v2", "*", "/ping",
     "/v1/models?x=:predict", "/v2/repository/index", "/infer/x", "http://host", "/favicon.ico",
-    "/v1/models/churn:predictx",
+    "/v1/models/churn:predictx", "/inference.GRPCInferenceService/ServerLive", "/grpc.health.v1.Health/Check",
 ]  # fmt: skip
 
 
