@@ -3,16 +3,20 @@
 import dataclasses
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from onguard import arms, bounded, contract, decide, detectors
-from onguard.cause import Arms, Attribution, Cause, Signal, Strength, attribute
+from onguard import arms, bounded, concept, contract, decide, detectors
+from onguard.budget import SHARES, Objective, reference_alpha
+from onguard.cause import Arms, Attribution, Cause, Labels, Signal, Strength, attribute
+from onguard.concept import ConceptDetector
 from onguard.counts import Counts
 from onguard.decide import Action, Memory, Phase, World
 from onguard.findings import Finding
+from onguard.performance import Errors, baseline_of
+from onguard.profile import Profile
 from onguard.spec import Spec, parse_spec
 from onguard_operator import assess, gather
 from onguard_operator.assess import Comparison, Surroundings
@@ -32,6 +36,9 @@ ROWS: Final = 200
 """Requests a scrape."""
 EPOCHS: Final = contract.SCRAPE_S // contract.EPOCH_S
 ABSTAINED: Final = (Cause.NONE, Cause.UNKNOWN)
+LABELS_SHARE: Final = SHARES[Objective.ERRORS]
+"""Labels have a budget like that of errors: nothing that is deployed judges them yet."""
+TOLERANCE: Final = 0.01
 MANIFEST: Final = {
     "targetRef": {"name": "m"},
     "reference": {"configMap": {"name": "m"}},
@@ -64,6 +71,16 @@ def _at(scrape: int) -> float:
     return 1e6 + scrape * contract.SCRAPE_S
 
 
+def detector_of(profile: Profile, spec: Spec) -> ConceptDetector:
+    """Judges labels, each scrape's as soon as it is over."""
+    baseline = baseline_of(profile)
+    if baseline is None:
+        raise ValueError("expected a reference with labels")
+    scrapes = spec.false_alarms.per / contract.SCRAPE_S
+    log_alarm = float(np.log(scrapes / (LABELS_SHARE * spec.false_alarms.at_most)))
+    return ConceptDetector(baseline, log_alarm=log_alarm, alpha=reference_alpha(1), tolerance=TOLERANCE)
+
+
 class Run:
     """One model under watch, scrape by scrape. It holds the evidence between them."""
 
@@ -75,6 +92,8 @@ class Run:
             data={j.name: detectors.start(j.detector) for j in judges.data},
             service={j.name: bounded.start(j.detector) for j in judges.service},
         )
+        self.labels = detector_of(scenario.profile, spec)
+        self.concept = concept.start(self.labels)
         self.arms, self.memory = arms.ArmsState(), Memory()
         self.decided: list[Cause] = []
         self.acts: list[Action] = []
@@ -82,8 +101,10 @@ class Run:
 
     def outcome(self) -> Outcome:
         """Run to the end."""
-        for scrape, counts in enumerate(self._traffic()):
+        for scrape, (counts, errors) in enumerate(self._traffic()):
             self._absorb(counts, scrape)
+            if errors is not None:
+                self.concept = concept.step(self.labels, self.concept, errors)
             if scrape >= QUIET:
                 self._decide(scrape)
         cause = self.decided[-1] if self.decided else Cause.NONE
@@ -95,13 +116,19 @@ class Run:
             acts=tuple(self.acts),
         )
 
-    def _traffic(self) -> Iterable[Counts]:
-        before = self.scenario.rows(self.rng, QUIET * ROWS)
-        after = self.scenario.rows(self.rng, FAULTY * ROWS)
+    def _traffic(self) -> Iterator[tuple[Counts, Errors | None]]:
+        before, after = (
+            self.scenario.rows(self.rng, scrapes * ROWS, is_labelled=self.fault.is_labelled)
+            for scrapes in (QUIET, FAULTY)
+        )
         if self.fault.inject is not None:
             after = self.fault.inject(self.rng, after)
-        yield from self.scenario.counted(before, rows_per_step=ROWS)
-        yield from self.scenario.counted(after, rows_per_step=ROWS)
+        for columns in (before, after):
+            counts = self.scenario.counted(columns, rows_per_step=ROWS)
+            if self.fault.is_labelled:
+                yield from zip(counts, self.scenario.errors(columns, rows_per_step=ROWS), strict=True)
+            else:
+                yield from ((step, None) for step in counts)
 
     def _absorb(self, counts: Counts, scrape: int) -> None:
         rate = self.fault.error_rates[int(scrape >= QUIET)]
@@ -140,6 +167,7 @@ class Run:
             comparison=Comparison(verdict=verdict),
             strength=strength,
             upstream=explained(self.evidence, self.scenario.profile),
+            labels=concept.labels(self.labels, self.concept) if self.fault.is_labelled else Labels.UNKNOWN,
         )
 
     def _decide(self, scrape: int) -> None:
@@ -191,7 +219,7 @@ def study(*, runs: int, seed: int = 11) -> dict[str, Any]:
 
 
 def _fits(fault: Fault, scenario: Scenario) -> bool:
-    columns = scenario.rows(np.random.default_rng(0), 2000)
+    columns = scenario.rows(np.random.default_rng(0), 2000, is_labelled=fault.is_labelled)
     try:
         if fault.inject is not None:
             fault.inject(np.random.default_rng(0), columns)
@@ -203,7 +231,7 @@ def _fits(fault: Fault, scenario: Scenario) -> bool:
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """Confusion matrix, and the rates with their limits."""
     faults = {f.kind: f for f in KINDS}
-    known = [o for o in outcomes if faults[o.kind].identifiable and o.kind != "nothing"]
+    known = [o for o in outcomes if faults[o.kind].identifiable and not faults[o.kind].is_nothing]
     right = sum(o.cause in faults[o.kind].causes for o in known)
     abstained = sum(o.cause in ABSTAINED and not faults[o.kind].causes & set(ABSTAINED) for o in known)
     wrong = sum(bool(set(o.acts) - faults[o.kind].acts) for o in outcomes)

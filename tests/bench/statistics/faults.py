@@ -11,6 +11,7 @@ from onguard.cause import Cause
 from onguard.decide import Action
 
 Columns = dict[str, npt.NDArray[Any]]
+TRUTH: Final = "truth"
 Inject = Callable[[np.random.Generator, Columns], Columns]
 
 
@@ -28,7 +29,7 @@ class Fault:
         is_release: the fault comes with a new revision.
         has_arm: a baseline arm serves beside it.
         identifiable: what is counted can tell this fault from others, so that abstaining is not the only right answer.
-        flips_labels: the truth changes at equal inputs.
+        is_labelled: the truth of each row comes with it, as the column ``TRUTH``, and is judged.
     """
 
     kind: str
@@ -39,7 +40,12 @@ class Fault:
     is_release: bool = False
     has_arm: bool = False
     identifiable: bool = True
-    flips_labels: bool = False
+    is_labelled: bool = False
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether nothing is wrong, so that only a decision would be."""
+        return self.causes == {Cause.NONE}
 
 
 def numeric_names(columns: Mapping[str, npt.NDArray[Any]]) -> list[str]:
@@ -145,6 +151,13 @@ def small_population_shift(rng: np.random.Generator, columns: Columns) -> Column
     return _resampled(rng, columns, share + 0.06) if share < 0.9 else _resampled(rng, columns, share - 0.06)
 
 
+def concept_change(rng: np.random.Generator, columns: Columns) -> Columns:
+    """Three in ten labels turn round in the upper half of one column; no input moves."""
+    values = columns[_one(rng, numeric_names(columns))]
+    turns = (values > np.median(values)) & (rng.random(len(values)) < 0.3)
+    return _with(columns, **{TRUTH: np.where(turns, 1.0 - columns[TRUTH], columns[TRUTH])})
+
+
 _UPSTREAM: Final = frozenset({Cause.UPSTREAM_DATA})
 _ABSTAINED: Final = frozenset({Cause.NONE, Cause.UNKNOWN})
 _RELEASE: Final = frozenset({Cause.RELEASE})
@@ -174,5 +187,20 @@ KINDS: Final = (
     Fault(kind="population shift", causes=frozenset({Cause.POPULATION}), acts=_RETRAIN, inject=large_population_shift),
     Fault(kind="small population shift", causes=frozenset({Cause.POPULATION_BENIGN}), inject=small_population_shift),
     Fault(kind="errors without release", causes=frozenset({Cause.UNKNOWN}), error_rates=(0.002, 0.2)),
-    Fault(kind="concept, labels not judged", causes=_ABSTAINED, flips_labels=True, identifiable=False),
+    Fault(kind="concept, without labels", causes=_ABSTAINED, identifiable=False),
+    Fault(
+        kind="concept, with labels",
+        causes=frozenset({Cause.CONCEPT}),
+        acts=_RETRAIN,
+        inject=concept_change,
+        is_labelled=True,
+    ),
+    Fault(
+        kind="population shift, with labels",
+        causes=frozenset({Cause.POPULATION}),
+        acts=_RETRAIN,
+        inject=large_population_shift,
+        is_labelled=True,
+    ),
+    Fault(kind="nothing, with labels", causes=frozenset({Cause.NONE}), is_labelled=True),
 )

@@ -63,7 +63,9 @@ def counts_by_step(bins: Ints, *, rows_per_step: int, total: int, weight: int = 
     return np.bincount(flat.ravel(), minlength=steps * total).reshape(steps, total) * weight
 
 
-def profile_of(columns: Mapping[str, npt.NDArray[Any]], *, seed: int, outputs: tuple[str, ...] = ()) -> Profile:
+def profile_of(
+    columns: Mapping[str, npt.NDArray[Any]], *, seed: int, outputs: tuple[str, ...] = (), label: str | None = None
+) -> Profile:
     """
     A reference by the product's builder.
 
@@ -71,9 +73,10 @@ def profile_of(columns: Mapping[str, npt.NDArray[Any]], *, seed: int, outputs: t
         columns: float64 or text, of equal length.
         seed: of the split into rows that choose the bins and rows that are counted.
         outputs: which of them are the model's answers.
+        label: which of them is the truth.
     """
     made = [column_of(name, values) for name, values in columns.items()]
-    return building.build(made, building.Plan(outputs=outputs, seed=seed))
+    return building.build(made, building.Plan(outputs=outputs, label=label, seed=seed))
 
 
 def column_of(name: str, values: npt.NDArray[Any]) -> Column:

@@ -182,7 +182,8 @@ def _causes(found: dict[str, Any] | None) -> str:
 Rows are injected faults, columns the cause of the last decision after 80 scrapes of 200 requests at the default budget
 (1 false alarm in 90 days), on flights, weather and employment with a model trained on each. The evidence, the cause
 table and the decision rules are the product's. *Acted* lists what was carried out at any time: anything that
-the fault does not call for counts as wrong. A change of concept without labels is right only if nothing is decided.
+the fault does not call for counts as wrong. A change of concept is right to abstain from without labels; with labels
+they come as soon as a scrape is over, which in life they do not.
 
 {_table(("fault", *causes, "acted"), rows)}
 

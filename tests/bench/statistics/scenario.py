@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from onguard import contract
+from onguard import contract, performance
 from onguard.counts import Counts
+from onguard.performance import Errors
 from onguard.profile import Profile
 from onguard_sidecar.analyst.accumulate import Group
 from tests.bench.statistics import reference
 from tests.bench.statistics.datasets import Table
-from tests.bench.statistics.faults import Columns
+from tests.bench.statistics.faults import TRUTH, Columns
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,18 +69,28 @@ class Scenario:
         cut = min(train_rows, len(table) // 2)
         model, pool = Model.train(table.take(order[:cut]), seed=seed), table.take(order[cut:])
         rows = pool.take(rng.integers(0, len(pool), reference_rows))
-        columns = {**rows.columns, "score": model.score(dict(rows.columns))}
-        profile = reference.profile_of(columns, seed=seed, outputs=("score",))
+        columns = {**rows.columns, "score": model.score(dict(rows.columns)), TRUTH: rows.label}
+        profile = reference.profile_of(columns, seed=seed, outputs=("score",), label=TRUTH)
         return cls(table.name, model, pool, profile)
 
-    def rows(self, rng: np.random.Generator, count: int) -> Columns:
-        """Inputs of ``count`` requests."""
-        chosen = rng.integers(0, len(self.pool), count)
-        return {name: values[chosen] for name, values in self.pool.columns.items()}
+    def rows(self, rng: np.random.Generator, count: int, *, is_labelled: bool = False) -> Columns:
+        """Inputs of ``count`` requests, and if asked for their truth as the column ``TRUTH``."""
+        chosen = self.pool.take(rng.integers(0, len(self.pool), count))
+        return {**chosen.columns, TRUTH: chosen.label} if is_labelled else dict(chosen.columns)
+
+    def errors(self, columns: Columns, *, rows_per_step: int) -> list[Errors]:
+        """Right and wrong answers of each step by score bin, of rows with their truth."""
+        baseline = performance.baseline_of(self.profile)
+        if baseline is None:
+            raise ValueError("expected a reference with labels")
+        scores, truth = self.model.score(_inputs(columns)), columns[TRUTH]
+        starts = range(0, len(truth), rows_per_step)
+        return [baseline.counted(scores[i : i + rows_per_step], truth[i : i + rows_per_step]) for i in starts]
 
     def counted(self, columns: Columns, *, rows_per_step: int) -> list[Counts]:
         """What each step adds to the counts, as a sidecar makes them: one request a row."""
-        answered = {**columns, "score": self.model.score(columns)}
+        inputs = _inputs(columns)
+        answered = {**inputs, "score": self.model.score(inputs)}
         cells = reference.matrix_of(self.profile, answered)
         counts = Counts.zero(self.profile)
         group = Group(self.profile, [f.name for f in self.profile.features], counts)
@@ -93,6 +104,10 @@ class Scenario:
             steps.append(added)
             before = after
         return steps
+
+
+def _inputs(columns: Columns) -> Columns:
+    return {name: values for name, values in columns.items() if name != TRUTH}
 
 
 def _copy(counts: Counts) -> Counts:
