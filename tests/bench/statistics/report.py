@@ -212,7 +212,8 @@ def _estimates(found: dict[str, Any] | None) -> str:
 
 Error expected from scores alone, by score bin. On the employment data, with the scores that come with them, over
 {of["chunks"]} chunks of 5,000 rows of the years after the reference: mean absolute error {of["mae"]:.4f}; of the
-reference's error, taken as it is, {of["mae_constant"]:.4f}. The 95 % limits hold the true error of {covered} of the chunks.
+reference's error, taken as it is, {of["mae_constant"]:.4f}. The 95 % limits hold the true error of {covered} of the
+chunks.
 
 On flights, with a model of January and February and a reference of March (error {known["error"]:.3f}), the meaning of
 scores changes with the season: estimates can't see it, the change at equal scores does. Errors of one day are so alike
