@@ -12,6 +12,7 @@ from onguard import contract, upstream
 from onguard.counts import from_wire
 from onguard.decide import Phase
 from onguard.findings import Finding
+from onguard.performance import Estimate
 from onguard.profile import Profile
 from onguard.upstream import Upstream
 from onguard_operator import (
@@ -19,6 +20,7 @@ from onguard_operator import (
     availability,
     compare,
     detect,
+    estimating,
     exchangeable,
     gather,
     learn,
@@ -54,6 +56,7 @@ class Evaluation:
         coverage: share of the pods that should be readable and are; None without such pods.
         is_memory_broken: the memory objective's threshold is passed for long enough.
         detectable: the smallest effects that the detectors find at the present traffic.
+        estimate: the error that scores let expect.
     """
 
     evidence: Evidence
@@ -63,6 +66,7 @@ class Evaluation:
     coverage: float | None
     is_memory_broken: bool
     detectable: Sequence[Object] = ()
+    estimate: Estimate | None = None
 
     @property
     def alarms(self) -> list[str]:
@@ -170,6 +174,7 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
     read = _pod_readings(evidence, inputs)
     evidence, intake = gather.absorb(evidence, read, setting, expected=expected_pods(seen), now=now)
     evidence = learn.counted(evidence, intake, setting, now=now)
+    evidence = estimating.noted(evidence, intake.unit_bins, bins)
     findings = assess.findings_of(evidence, judges)
     evidence = assess.with_onsets(evidence, findings, now)
     evidence, comparison = compare.compare(
@@ -187,6 +192,7 @@ def evaluate(evidence: Evidence, inputs: Inputs) -> Evaluation:
         coverage=coverage(seen, inputs.readings, now),
         is_memory_broken=resources.is_broken(seen.spec.objectives.memory, evidence.memory_since, now),
         detectable=detect.detectable(evidence, judges),
+        estimate=estimating.estimate(evidence, bins),
     )
 
 

@@ -45,6 +45,21 @@ class Learning(msgspec.Struct, frozen=True, kw_only=True):
     hours: Mapping[int, Sequence[int]] = {}
 
 
+class Scored(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Scores of recent requests.
+
+    Attributes:
+        bins: hash of the profile that they are counted by.
+        rows: weight of requests by score bin.
+        outside: weight of those beyond the reference's scores, which the outermost bins hold too.
+    """
+
+    bins: str
+    rows: tuple[float, ...]
+    outside: float
+
+
 class Past(msgspec.Struct, frozen=True, array_like=True):
     """Requests of one revision in one epoch, kept to compare a breach with how it was before."""
 
@@ -77,6 +92,7 @@ class Evidence:
         broken_before: objectives that were broken when the present revision came.
         references: hashes of all references so far, oldest first.
         learning: counts that will be the reference; None while none is learnt.
+        scored: scores of recent requests; None where the reference has no labels.
         losses: (seen, lost) requests of the last visits, oldest first.
         memory_since: Unix time since which the memory threshold is passed; 0: it is not.
         history: revisions.
@@ -99,6 +115,7 @@ class Evidence:
     broken_before: frozenset[str] = frozenset()
     references: tuple[str, ...] = ()
     learning: Learning | None = None
+    scored: Scored | None = None
     losses: tuple[tuple[int, int], ...] = ()
     memory_since: float = 0.0
     history: History = dataclasses.field(default_factory=History)
@@ -150,6 +167,7 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     broken_before: frozenset[str]
     references: tuple[str, ...]
     learning: Learning | None = None
+    scored: Scored | None = None
     losses: tuple[tuple[int, int], ...] = ()
     memory_since: float
     history: History

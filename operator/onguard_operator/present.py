@@ -9,6 +9,7 @@ from typing import Any, Final
 from onguard import contract
 from onguard.budget import Objective
 from onguard.findings import Finding, Verdict
+from onguard.performance import Estimate
 from onguard_operator import records, rollback
 from onguard_operator.assess import Comparison
 from onguard_operator.evidence import Evidence
@@ -44,6 +45,7 @@ class Picture:
     decisions: Sequence[Object] = ()
     detectable: Sequence[Object] = ()
     reference: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    estimate: Estimate | None = None
 
 
 def healthy(picture: Picture) -> Condition:
@@ -162,6 +164,10 @@ def gauges(picture: Picture, *, guarded: bool, now: float) -> Iterable[tuple[str
         yield contract.METRIC_ALARM, (name,), float(name in picture.alarms)
     for name, log_e in picture.comparison.log_e.items():
         yield contract.METRIC_ARM_LOG_E, (name,), log_e
+    if picture.estimate is not None:
+        error = picture.estimate.error._asdict() | {"reference": picture.estimate.before.value}
+        for bound, value in error.items():
+            yield contract.METRIC_ESTIMATED_ERROR, (bound,), value
     for usage in picture.usages:
         yield contract.METRIC_CONTAINER_CPU, (usage.pod,), usage.cpu_cores
         yield contract.METRIC_CONTAINER_MEMORY, (usage.pod,), usage.memory_bytes

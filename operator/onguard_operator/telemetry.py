@@ -24,6 +24,7 @@ class Telemetry:
                 (contract.METRIC_LOG_E, "Logarithm of the evidence against the objective", ("objective",)),
                 (contract.METRIC_LOG_THRESHOLD, "Logarithm of the evidence that alarms", ("objective",)),
                 (contract.METRIC_ARM_LOG_E, "Logarithm of the evidence that the new revision is worse", ("objective",)),
+                (contract.METRIC_ESTIMATED_ERROR, "Share of wrong answers that scores let expect", ("bound",)),
                 (contract.METRIC_EVALUATION_AGE, "Unix time of the last finished evaluation", ()),
                 (contract.METRIC_CONTAINER_CPU, "CPU that the model's container uses, cores", ("pod",)),
                 (contract.METRIC_CONTAINER_MEMORY, "Working set of the model's container", ("pod",)),

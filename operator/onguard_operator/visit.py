@@ -345,6 +345,7 @@ def _picture(
         pods=present.Pods(guarded=len(expected), unguarded=bare, unreadable=unreadable),
         usages=usages,
         detectable=evaluation.detectable,
+        estimate=evaluation.estimate,
     )
 
 
