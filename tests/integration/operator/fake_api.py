@@ -132,8 +132,11 @@ class FakeApi:
         return old
 
     def _collect(self, uid: str) -> None:
+        """What nobody owns any more goes with the last of its owners."""
+        alive = {item["metadata"]["uid"] for item in self.objects.values()}
         for place, item in list(self.objects.items()):
-            if any(o["uid"] == uid for o in item["metadata"].get("ownerReferences", ())) and place in self.objects:
+            owners = {owner["uid"] for owner in item["metadata"].get("ownerReferences", ())}
+            if uid in owners and not owners & alive and place in self.objects:
                 self.delete(place, {})
 
     # --- HTTP ------------------------------------------------------------------------------------------------

@@ -1,21 +1,16 @@
 """A stage for the operator: controllers and kubelet in a few lines, scripted counters, a fake clock."""
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from prometheus_client import CollectorRegistry
 
 from onguard import contract
-from onguard.counts import Counts, Epoch, Report, to_wire
-from onguard.profile import Feature, Numeric, Profile, encode_profile
-from onguard.profile import Kind as FeatureKind
+from onguard.counts import Report, to_wire
+from onguard.profile import encode_profile
 from onguard.sidecar_config import decode_config
 from onguard_operator.cluster import Cluster
 from onguard_operator.lease import Lease
@@ -25,68 +20,13 @@ from onguard_operator.settings import Settings
 from onguard_operator.store import Store
 from onguard_operator.telemetry import Telemetry
 from onguard_operator.visit import Tools, Visitor
-from tests.integration.operator.fake_api import FakeApi, Object, serve, utc
+from tests.integration.operator.controllers import NAME, OURS, SPACE, START, Controllers, version_of
+from tests.integration.operator.fake_api import Object, serve, utc
+from tests.integration.operator.sims import PROFILE, PodSim, Traffic
 
-SPACE, OURS, NAME = "shop", "onguard", "churn"
+SETTINGS = "churn-settings"
 IMAGE = "registry.test/sidecar:1"
-START = 1_790_000_000.0 - 1_790_000_000.0 % 60
-
-
-@dataclass
-class Traffic:
-    """What one pod serves: requests a second, share of bad ones, connections per epoch."""
-
-    rate: float = 20.0
-    bad: float = 0.0
-    connections: int = 10
-    shift: int = 0
-    """Bins by which the feature is moved to the right."""
-    missing: float = 0.0
-
-
-def make_profile() -> Profile:
-    """A reference with one numeric feature in ten bins, whose limits are tight."""
-    edges, counts = tuple(float(10 * i) for i in range(1, 10)), (5000,) * 10 + (0,) * 4
-    numeric = Numeric(minimum=0.0, maximum=100.0, mean=50.0, sd=29.0)
-    age = Feature(name="age", kind=FeatureKind.NUMERIC, edges=edges, counts=counts, numeric=numeric)
-    return Profile(rows=50_000, features=(age,))
-
-
-PROFILE = make_profile()
-
-
-@dataclass
-class PodSim:
-    """Counters of one pod, made up epoch by epoch."""
-
-    boot: str
-    epoch: int
-    epochs: list[Epoch] = field(default_factory=list)
-    ledger: dict[str, int] = field(default_factory=lambda: {"inference": 0, "analysed": 0})
-    counts: Counts = field(default_factory=lambda: Counts.zero(PROFILE))
-
-    def run_until(self, epoch_now: int, traffic: Traffic) -> None:
-        """Serve closed epochs up to ``epoch_now``."""
-        while self.epoch < epoch_now:
-            requests = round(traffic.rate * contract.EPOCH_S)
-            errors = round(requests * traffic.bad)
-            share = round(traffic.bad * traffic.connections * contract.UNIT)
-            self.epochs.append(Epoch(self.epoch, requests, errors, (0, 0, 0, 0), traffic.connections, share, (0,) * 4))
-            self.ledger["inference"] += requests
-            self.ledger["analysed"] += requests
-            self.counts = self.counts + counted(requests, traffic)
-            self.epoch += 1
-
-
-def counted(requests: int, traffic: Traffic) -> Counts:
-    """Rows spread evenly over the bins, moved and thinned as the script says."""
-    missing = round(requests * traffic.missing)
-    rows = np.bincount(np.arange(requests - missing) % 10, minlength=10)
-    moved = np.concatenate([np.zeros(traffic.shift, np.int64), rows[: 10 - traffic.shift]])
-    moved[-1] += rows[10 - traffic.shift :].sum()
-    bins = np.concatenate([moved, [missing, 0, 0, 0]]).astype(np.int64)
-    unit = contract.UNIT
-    return replace(Counts.zero(PROFILE), rows=requests, units=requests * unit, bins=bins, unit_bins=bins * unit)
+__all__ = ["IMAGE", "NAME", "OURS", "PROFILE", "SETTINGS", "SPACE", "START", "ScriptedScraper", "Stage", "Traffic"]
 
 
 class ScriptedScraper:
@@ -101,25 +41,18 @@ class ScriptedScraper:
 
 
 @dataclass
-class Stage:
+class Stage(Controllers):
     """Everything around the operator."""
 
-    folder: Path
-    now: float = START
     traffic: dict[str, Traffic] = field(default_factory=dict)
-    """By the value of VERSION in the pod's environment."""
+    """By the value of VERSION in the pod's environment; with settings by ``version/content``."""
     unreadable: set[str] = field(default_factory=set)
     """Versions whose pods can't be read."""
-    broken: set[str] = field(default_factory=set)
-    """Versions whose container crash-loops."""
-    image_ids: dict[str, str] = field(default_factory=dict)
-    """What the kubelet says of the image that it runs, by version."""
-    is_gate_up: bool = True
     sims: dict[str, PodSim] = field(default_factory=dict)
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def __post_init__(self) -> None:
-        self.api = FakeApi(clock=lambda: utc(self.now))
+        super().__post_init__()
         (self.folder / "key").write_bytes(b"k" * 32)
 
     async def open(self) -> None:
@@ -220,8 +153,13 @@ class Stage:
             }
         )
 
-    def release(self, version: str, replicas: int = 2) -> None:
-        """Apply a release of the model."""
+    def put_settings(self, content: str, name: str = SETTINGS) -> None:
+        """Apply the ConfigMap that a release with settings mounts."""
+        meta = {"name": name, "namespace": SPACE}
+        self.api.put({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"scale": content}})
+
+    def release(self, version: str, replicas: int = 2, *, settings: str = "") -> None:
+        """Apply a release of the model; ``settings`` names a ConfigMap that it mounts."""
         old = self.api.find("deployments", SPACE, NAME) or {}
         container = {
             "name": "model",
@@ -229,7 +167,9 @@ class Stage:
             "env": [{"name": "VERSION", "value": version}],
             "ports": [{"name": "http", "containerPort": 8080}],
         }
-        template = {"metadata": {"labels": {"app": NAME}}, "spec": {"containers": [container]}}
+        template: Object = {"metadata": {"labels": {"app": NAME}}, "spec": {"containers": [container]}}
+        if settings:
+            template["spec"]["volumes"] = [{"name": "settings", "configMap": {"name": settings}}]
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": NAME}}, "template": template}
         managed = [{"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}}]
         meta = {"name": NAME, "namespace": SPACE, "managedFields": managed}
@@ -243,111 +183,6 @@ class Stage:
             }
         )
 
-    # --- controllers and kubelet ---------------------------------------------------------------------------------
-    def settle(self) -> None:
-        """Let the Deployment controller, the ReplicaSet controller and the kubelet finish what they would do."""
-        target = self.api.find("deployments", SPACE, NAME)
-        if target is not None:
-            self._roll(target)
-        for owner in self.api.all("replicasets", SPACE):
-            self._pods_of(owner)
-        self._slices()
-
-    def _roll(self, target: Object) -> None:
-        template = target["spec"]["template"]
-        mark = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:8]
-        stays = "crash" if version_of(template) in self.broken else ""
-        for owner in self.api.all("replicasets", SPACE):
-            is_new = owner["metadata"]["labels"].get(contract.LABEL_POD_TEMPLATE_HASH) == mark
-            is_ours = contract.LABEL_ARM in owner["metadata"]["labels"]
-            if not is_ours and not is_new and not stays:
-                self.api.put({**owner, "spec": {**owner["spec"], "replicas": 0}})
-        labels = {**template["metadata"]["labels"], contract.LABEL_POD_TEMPLATE_HASH: mark}
-        meta = {"name": f"{NAME}-{mark}", "namespace": SPACE, "labels": labels, "ownerReferences": [owner_ref(target)]}
-        spec = {
-            "replicas": 1 if stays else target["spec"]["replicas"],
-            "selector": {"matchLabels": labels},
-            "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
-        }
-        self.api.put({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta, "spec": spec})
-        n = target["spec"]["replicas"]
-        done = {"updatedReplicas": n, "replicas": n, "availableReplicas": n}
-        generation = self.api.find("deployments", SPACE, NAME)["metadata"]["generation"]
-        status = {
-            "observedGeneration": generation,
-            **(done if not stays else {"updatedReplicas": 1, "replicas": n + 1}),
-        }
-        self.api.put({**target, "status": status})
-
-    def _pods_of(self, owner: Object) -> None:
-        pods = [
-            p
-            for p in self.api.all("pods", SPACE)
-            if p["metadata"]["ownerReferences"][0]["uid"] == owner["metadata"]["uid"]
-        ]
-        for pod in pods[owner["spec"]["replicas"] :]:
-            self.api.delete(next(p for p, o in self.api.objects.items() if o is pod), {})
-        for number in range(len(pods), owner["spec"]["replicas"]):
-            self._start_pod(owner, number)
-
-    def _start_pod(self, owner: Object, number: int) -> None:
-        template = owner["spec"]["template"]
-        annotations = dict(template["metadata"].get("annotations", {}))
-        if self.is_gate_up:
-            annotations[contract.ANNOTATION_INJECTION] = contract.INJECTION_DONE
-        crashes = version_of(template) in self.broken
-        state = {"waiting": {"reason": "CrashLoopBackOff"}} if crashes else {"running": {}}
-        ready = {"type": "Ready", "status": "False" if crashes else "True", "lastTransitionTime": self.stamp()}
-        self.api.put(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": f"{owner['metadata']['name']}-{number}",
-                    "namespace": SPACE,
-                    "labels": template["metadata"]["labels"],
-                    "annotations": annotations,
-                    "ownerReferences": [owner_ref(owner)],
-                },
-                "spec": template["spec"],
-                "status": {
-                    "phase": "Running",
-                    "podIP": "10.1.0.1",
-                    "conditions": [ready],
-                    "containerStatuses": [
-                        {
-                            "name": "model",
-                            "state": state,
-                            "restartCount": 3 if crashes else 0,
-                            "imageID": self.image_ids.get(version_of(template), ""),
-                        }
-                    ],
-                    "initContainerStatuses": [
-                        {"name": contract.CONTAINER_WIRE, "started": True, "state": {"running": {}}}
-                    ],
-                },
-            }
-        )
-
-    def _slices(self) -> None:
-        ready = [p for p in self.api.all("pods", SPACE) if p["status"]["conditions"][0]["status"] == "True"]
-        injected = [p for p in ready if contract.ANNOTATION_INJECTION in p["metadata"]["annotations"]]
-        for name, port, pods in (
-            ("a", contract.PORT_WIRE, injected),
-            ("b", 8080, [p for p in ready if p not in injected]),
-        ):
-            meta = {"name": f"{NAME}-{name}", "namespace": SPACE, "labels": {"kubernetes.io/service-name": NAME}}
-            ends = [{"targetRef": {"uid": p["metadata"]["uid"]}, "conditions": {"ready": True}} for p in pods]
-            self.api.put(
-                {
-                    "apiVersion": "discovery.k8s.io/v1",
-                    "kind": "EndpointSlice",
-                    "metadata": meta,
-                    "ports": [{"port": port}],
-                    "endpoints": ends,
-                }
-            )
-
     # --- sidecars ------------------------------------------------------------------------------------------------
     def reading(self, pod: Object, since: int) -> Reading:
         """What /counts of the pod says now."""
@@ -357,7 +192,7 @@ class Stage:
         epoch_now = int(self.now // contract.EPOCH_S)
         born = int(utc_seconds(pod["metadata"]["creationTimestamp"]) // contract.EPOCH_S)
         sim = self.sims.setdefault(pod["metadata"]["uid"], PodSim(boot=f"w-{pod['metadata']['uid']}", epoch=born))
-        sim.run_until(epoch_now, self.traffic.get(version, Traffic()))
+        sim.run_until(epoch_now, self.traffic.get(self._behaviour(pod), Traffic()))
         config = self.api.find("configmaps", SPACE, f"{NAME}-onguard")
         return Value(
             Report(
@@ -376,11 +211,13 @@ class Stage:
             )
         )
 
-    # --- time ----------------------------------------------------------------------------------------------------
-    def stamp(self) -> str:
-        """The time as the API writes it."""
-        return utc(self.now).strftime("%Y-%m-%dT%H:%M:%SZ")
+    def _behaviour(self, pod: Object) -> str:
+        """What the pod does depends on its version and, at once, on the settings that it mounts."""
+        mounted = [volume["configMap"]["name"] for volume in pod["spec"].get("volumes", ())]
+        contents = [(self.api.find("configmaps", SPACE, name) or {"data": {"scale": "gone"}}) for name in mounted]
+        return "/".join([version_of(pod), *(content["data"]["scale"] for content in contents)])
 
+    # --- time ----------------------------------------------------------------------------------------------------
     async def visit(self) -> None:
         """One visit now."""
         await self.lease.renew()
@@ -413,23 +250,6 @@ class Stage:
     def version(self) -> str:
         """Version that the target runs."""
         return version_of(self.api.find("deployments", SPACE, NAME)["spec"]["template"])
-
-
-def version_of(item: Object) -> str:
-    """VERSION in the environment of a pod or a template."""
-    return next(v["value"] for v in item["spec"]["containers"][0]["env"] if v["name"] == "VERSION")
-
-
-def owner_ref(owner: Object) -> Object:
-    """Controller reference."""
-    meta = owner["metadata"]
-    return {
-        "apiVersion": owner["apiVersion"],
-        "kind": owner["kind"],
-        "name": meta["name"],
-        "uid": meta["uid"],
-        "controller": True,
-    }
 
 
 def utc_seconds(stamp: str) -> float:
