@@ -68,6 +68,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """The judged revision."""
     rollback_target: str | None = None
     """Newest good revision other than the judged one that is not marked bad; None: there is none."""
+    rollback_obstacle: str = ""
+    """Why a good revision that is known can't be returned to."""
     accepted_bad: bool = False
     """A person re-applied the judged revision after it had been marked bad."""
     bake_done: bool = False
@@ -229,7 +231,7 @@ def _blockers_of_rollback(spec: Spec, world: World) -> Iterable[Blocker]:
     if spec.actions.rollback.mode is Mode.OFF:
         yield Blocker("ModeOff", "actions.rollback.mode is Off")
     if world.rollback_target is None:
-        yield Blocker("NoRollbackTarget", "no other revision is known to be good")
+        yield Blocker("NoRollbackTarget", world.rollback_obstacle or "no other revision is known to be good")
     if world.gitops:
         yield Blocker("GitOps", f"{world.gitops} owns the target's template: change it there")
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from onguard import contract
 from onguard.decide import Phase
-from onguard_operator import records, rollback
+from onguard_operator import config_maps, records, rollback
 from onguard_operator.cluster import (
     Cluster,
     ClusterError,
@@ -177,12 +177,30 @@ async def give_up_ownership(cluster: Cluster, decision: Object, target: Object) 
 
 
 async def keep_template(cluster: Cluster, mdep: Object, body: Object) -> None:
-    """Keep the template of a good revision; kept already is success, unless digests of its images came to be known."""
+    """Keep the template of a good revision; kept already is success, unless more of it came to be known."""
     try:
         await cluster.create(Kind.CONTROLLER_REVISION, body)
     except ExistsError:
         found = await cluster.get(Kind.CONTROLLER_REVISION, namespace_of(mdep), name_of(body))
-        is_poorer = rollback.pinned_of(body) and not rollback.pinned_of(found)
-        if is_poorer or not is_owned_by(found, mdep):  # ... or of an earlier ModelDeployment of this name
+        if rollback.is_poorer(found, body) or not is_owned_by(found, mdep):  # ... or of an earlier one of this name
             await cluster.delete(Kind.CONTROLLER_REVISION, found)
             await cluster.create(Kind.CONTROLLER_REVISION, body)
+
+
+async def keep_copy(cluster: Cluster, body: Object, owner: Object) -> None:
+    """
+    Make a ConfigMap's copy, or let ``owner`` hold the one that exists.
+
+    Raises:
+        ClusterError: also if the name is taken by something else; then nothing is changed.
+    """
+    try:
+        await cluster.create(Kind.CONFIG_MAP, config_maps.with_owner(config_maps.bare(body), owner))
+    except ExistsError:
+        found = await cluster.get(Kind.CONFIG_MAP, namespace_of(body), name_of(body))
+        if not config_maps.is_copy(found) or not config_maps.is_same_content(found, body):
+            raise InvalidError(f"ConfigMap {name_of(body)} exists and is not the copy that it should be") from None
+        if not is_owned_by(found, owner):
+            held = config_maps.with_owner(found, owner)
+            owners = {"ownerReferences": held["metadata"]["ownerReferences"]}
+            await cluster.patch(Kind.CONFIG_MAP, found, {"metadata": owners})

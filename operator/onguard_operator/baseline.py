@@ -27,7 +27,11 @@ def wanted_revision(seen: Observed, history: History) -> str | None:
     if seen.target["spec"].get("replicas", 1) == 0:
         return None
     good = history.rollback_target
-    return good if good is not None and rollback.template_of(seen.good_templates, good) is not None else None
+    return (
+        good
+        if good is not None and rollback.template_of(seen.good_templates, good, seen.contents) is not None
+        else None
+    )
 
 
 def replica_set(mdep: Object, revision: str, template: Object) -> Object:

@@ -40,6 +40,7 @@ def world_of(seen: Observed, evidence: Evidence, action: Action, *, coverage: fl
         uid=seen.uid,
         revision=history.current,
         rollback_target=_kept_target(seen, history),
+        rollback_obstacle=rollback.obstacle(seen.good_templates, history.rollback_target, seen.contents),
         accepted_bad=is_known_bad(history),
         bake_done=current is not None and current.standing is Standing.GOOD,
         coverage=coverage,
@@ -53,9 +54,11 @@ def world_of(seen: Observed, evidence: Evidence, action: Action, *, coverage: fl
 
 
 def _kept_target(seen: Observed, history: History) -> str | None:
-    """The revision to return to, if its template is kept: a name alone can't be applied."""
+    """The revision to return to, if its template and the content of its ConfigMaps are kept."""
     revision = history.rollback_target
-    return revision if revision and rollback.template_of(seen.good_templates, revision) is not None else None
+    if not revision or rollback.template_of(seen.good_templates, revision, seen.contents) is None:
+        return None
+    return revision
 
 
 def _acting(decisions: Sequence[Object]) -> str | None:

@@ -109,7 +109,7 @@ def note_revision(evidence: Evidence, seen: Observed, *, broken: frozenset[str],
         return evidence
     present = Present(
         revision=release.identity(seen.template, seen.contents),
-        shape=release.identity(seen.template, {}),
+        shape=release.shape(seen.template),
         began=began_of(seen, now),
     )
     good = [revision for k in seen.good_templates if (revision := k["metadata"]["labels"].get(contract.LABEL_REVISION))]

@@ -58,6 +58,16 @@ def good_revision(model_deployment: str, revision: str) -> str:
     return _with_suffix(model_deployment, f"-onguard-{revision}")
 
 
+def config_map_copy(model_deployment: str, name: str, content: str) -> str:
+    """
+    ConfigMap that keeps the content of the user's ConfigMap ``name``; the same content has the same name.
+
+    >>> config_map_copy("churn", "churn-settings", "0123456789")
+    'churn-onguard-copy-c81ca51e22'
+    """
+    return _with_suffix(model_deployment, f"-onguard-copy-{digest(name, content)}")
+
+
 def decision(model_deployment: str, name_hash: str) -> str:
     """
     Decision about one breach; ``name_hash`` tells breaches apart (``onguard.decide.short_hash``).

@@ -7,7 +7,7 @@ from typing import Final
 
 from onguard import contract
 from onguard.spec import Spec
-from onguard_operator import naming, release
+from onguard_operator import config_maps, naming, rollback
 from onguard_operator.cluster import Cluster, ForbiddenError, Kind
 from onguard_operator.objects import (
     Object,
@@ -33,7 +33,8 @@ class Observed:
     Attributes:
         replica_sets: those of the target.
         pods: those of the target, and of the baseline arm; terminating ones too.
-        contents: digest by name of each ConfigMap that a template names.
+        config_maps: by name, those that a template names, and our copies; an absent one is not in it.
+        contents: digest of the content by name of each ConfigMap that a template names or named; of copies too.
         good_templates: our ControllerRevisions, oldest first.
         decisions: about this ModelDeployment (by uid), oldest first.
         is_gate_ready: whether new pods would pass the gate.
@@ -51,6 +52,7 @@ class Observed:
     slices: Sequence[Object] = ()
     profile_map: Object | None = None
     sidecar_map: Object | None = None
+    config_maps: Mapping[str, Object] = dataclasses.field(default_factory=dict)
     contents: Mapping[str, str] = dataclasses.field(default_factory=dict)
     cron_job: Object | None = None
     good_templates: Sequence[Object] = ()
@@ -109,7 +111,6 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
     found = await asyncio.gather(
         cluster.find(Kind.NAMESPACE, None, space),
         cluster.find(Kind.CONFIG_MAP, space, profile_name),
-        cluster.find(Kind.CONFIG_MAP, space, naming.sidecar_config_name(name_of(mdep))),
         _find_cron_job(cluster, space, source.name if source else None),
         cluster.find(Kind.REPLICA_SET, space, naming.baseline(name_of(mdep))),
     )
@@ -120,12 +121,16 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
         cluster.list(Kind.DECISION, space, labels=mark),
         cluster.list(Kind.JOB, space, labels=mark),
         cluster.list(Kind.ENDPOINT_SLICE, operator_namespace, labels=GATE),
+        cluster.list(Kind.CONFIG_MAP, space, labels=mark),
     )
     may = await asyncio.gather(
         cluster.is_allowed("patch", Kind.DEPLOYMENT, space), cluster.is_allowed("create", Kind.JOB, space)
     )
     replica_sets, pods = await _workload(cluster, space, target)
-    services, slices, templates, decisions, jobs, gates = lists
+    services, slices, templates, decisions, jobs, gates, ours = lists
+    good = sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"]))
+    named = [*_templates(target, replica_sets), *(rollback.template_in(item) for item in good)]
+    maps = await _config_maps(cluster, space, named, [item for item in ours if config_maps.is_copy(item)])
     return Observed(
         mdep=mdep,
         spec=spec,
@@ -136,13 +141,14 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
         services=services,
         slices=slices,
         profile_map=found[1],
-        sidecar_map=found[2],
-        contents=await _contents(cluster, space, _templates(target, replica_sets)),
-        cron_job=found[3],
-        good_templates=sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"])),
+        sidecar_map=next((item for item in ours if name_of(item) == naming.sidecar_config_name(name_of(mdep))), None),
+        config_maps={name: item for name, item in maps.items() if item is not None},
+        contents={name: config_maps.content_digest(item) for name, item in maps.items()},
+        cron_job=found[2],
+        good_templates=good,
         decisions=_about(mdep, decisions),
         jobs=[job for job in jobs if any(is_owned_by(job, decision) for decision in decisions)],
-        baseline=found[4] if found[4] and is_owned_by(found[4], mdep) else None,
+        baseline=found[3] if found[3] and is_owned_by(found[3], mdep) else None,
         is_gate_ready=any(_is_serving(piece) for piece in gates),
         may_restart=may[0],
         may_retrain=may[1],
@@ -193,7 +199,11 @@ def _templates(target: Object | None, replica_sets: Sequence[Object]) -> Sequenc
     return [target["spec"]["template"], *running] if target else running
 
 
-async def _contents(cluster: Cluster, space: str, templates: Sequence[Object]) -> Mapping[str, str]:
-    names = sorted({name for template in templates for name in release.config_maps_of(template)})
-    maps = await asyncio.gather(*(cluster.find(Kind.CONFIG_MAP, space, name) for name in names))
-    return {name: release.content_digest(found) for name, found in zip(names, maps, strict=True)}
+async def _config_maps(
+    cluster: Cluster, space: str, templates: Sequence[Object], copies: Sequence[Object]
+) -> Mapping[str, Object | None]:
+    """ConfigMaps that templates name, by name; None for an absent one."""
+    known: dict[str, Object | None] = {name_of(item): item for item in copies}
+    names = sorted({name for template in templates for name in config_maps.names_of(template)} - set(known))
+    found = await asyncio.gather(*(cluster.find(Kind.CONFIG_MAP, space, name) for name in names))
+    return {**known, **dict(zip(names, found, strict=True))}

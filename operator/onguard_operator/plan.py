@@ -7,8 +7,28 @@ from typing import TypeAlias
 
 from onguard import contract, sidecar_config
 from onguard.spec import Takeover
-from onguard_operator import baseline, guarding, images, injection, learn, naming, release, retention, rollback
-from onguard_operator.objects import Object, is_owned_by, is_ready, namespace_of, owner_reference, stamp, uid_of
+from onguard_operator import (
+    baseline,
+    config_maps,
+    guarding,
+    images,
+    injection,
+    learn,
+    naming,
+    release,
+    retention,
+    rollback,
+)
+from onguard_operator.objects import (
+    Object,
+    is_owned_by,
+    is_ready,
+    name_of,
+    namespace_of,
+    owner_reference,
+    stamp,
+    uid_of,
+)
 from onguard_operator.observe import Observed
 from onguard_operator.release import History, Revision, Standing
 
@@ -39,12 +59,21 @@ class Restart:
 
 @dataclasses.dataclass(frozen=True)
 class KeepTemplate:
-    """Keep a good template to return to, with its images by digest where they are known."""
+    """Keep a good template to return to: images by digest where they are known, names of its ConfigMaps' copies."""
 
     revision: str
     template: Object
     ordinal: int
     images: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    copies: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeepCopy:
+    """Keep a ConfigMap's content for as long as ``owner`` is there: a kept template, or a ReplicaSet that names it."""
+
+    body: Object
+    owner: Object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +105,15 @@ class StopBaseline:
 
 
 Step: TypeAlias = (
-    ApplyConfig | NamePort | Restart | KeepTemplate | DropTemplate | DropDecision | StartBaseline | StopBaseline
+    ApplyConfig
+    | NamePort
+    | Restart
+    | KeepTemplate
+    | KeepCopy
+    | DropTemplate
+    | DropDecision
+    | StartBaseline
+    | StopBaseline
 )
 
 
@@ -95,6 +132,7 @@ def plan(seen: Observed, history: History, *, means: Means, now: datetime) -> li
         *_ports(seen),
         *_restart(seen, means, now),
         *_templates(seen, history),
+        *_held(seen),
         *_baseline(seen, history),
         *(DropDecision(decision) for decision in retention.superfluous(seen.decisions, now)),
     ]
@@ -154,16 +192,37 @@ def _templates(seen: Observed, history: History) -> Iterator[Step]:
 
 
 def _current(seen: Observed, revision: str, template: Object) -> Iterator[Step]:
-    """Keep the current template; anew once the digests of its images are known, which takes pods that run."""
-    kept = next((item for item in seen.good_templates if rollback.revision_of(item) == revision), None)
-    if kept is not None and rollback.pinned_of(kept):
-        return
+    """Keep the current template; anew once more is known of it, such as its images' digests, which takes pods."""
+    kept = rollback.find(seen.good_templates, revision)
+    copies = config_maps.copies_of(seen.mdep, template, seen.config_maps) if seen.may_restart else {}
+    known = {} if kept is not None and rollback.pinned_of(kept) else _digests(seen, revision, template)
+    names = {own: name_of(body) for own, body in copies.items()}
+    if kept is None or known or (names and not rollback.maps_of(kept)):
+        ordinal = int(kept["revision"]) if kept is not None else rollback.next_ordinal(seen.good_templates)
+        pinned = known or (rollback.pinned_of(kept) if kept is not None else {})
+        yield KeepTemplate(revision, template, ordinal, pinned, names)
+    elif kept is not None:
+        yield from (KeepCopy(body, kept) for body in copies.values() if not _is_held(seen, body, kept))
+
+
+def _digests(seen: Observed, revision: str, template: Object) -> Mapping[str, str]:
     revisions = release.revisions_of_pods(seen.model_pods, seen.replica_sets, seen.contents)
     running = [pod for pod in seen.model_pods if is_ready(pod) and revisions.get(uid_of(pod)) == revision]
-    known = images.digests(release.without_marks(template), running)
-    if kept is None or known:
-        ordinal = int(kept["revision"]) if kept is not None else rollback.next_ordinal(seen.good_templates)
-        yield KeepTemplate(revision, template, ordinal, known)
+    return images.digests(release.without_marks(template), running)
+
+
+def _is_held(seen: Observed, body: Object, owner: Object) -> bool:
+    existing = seen.config_maps.get(name_of(body))
+    return existing is not None and config_maps.is_copy(existing) and is_owned_by(existing, owner)
+
+
+def _held(seen: Observed) -> Iterator[Step]:
+    """Copies that a ReplicaSet names stay for as long as it does, also when OnGuard is gone."""
+    for owner in (*seen.replica_sets, *([seen.baseline] if seen.baseline else ())):
+        for name in config_maps.copies_in(owner["spec"]["template"]):
+            existing = seen.config_maps.get(name)
+            if existing is not None and config_maps.is_copy(existing) and not is_owned_by(existing, owner):
+                yield KeepCopy(existing, owner)
 
 
 def _is_worth_keeping(revision: Revision) -> bool:
@@ -175,6 +234,6 @@ def _baseline(seen: Observed, history: History) -> Iterator[Step]:
     if seen.baseline is not None and (wanted is None or not baseline.is_of(seen.baseline, wanted)):
         yield StopBaseline(seen.baseline)
     elif seen.baseline is None and wanted is not None:
-        template = rollback.template_of(seen.good_templates, wanted)
+        template = rollback.template_of(seen.good_templates, wanted, seen.contents)
         if template is not None:
             yield StartBaseline(baseline.replica_set(seen.mdep, wanted, template))

@@ -13,10 +13,10 @@ from typing import Final, TypeAlias
 from onguard import contract
 from onguard.decide import Action, Blocker, Phase
 from onguard.spec import Mode
-from onguard_operator import images, naming, records, retrain, rollback
+from onguard_operator import config_maps, images, naming, records, retrain, rollback
 from onguard_operator.objects import Object, annotations_of, is_terminating, name_of, time_of
 from onguard_operator.observe import Observed
-from onguard_operator.release import History, without_marks
+from onguard_operator.release import History
 
 ROLLED_BACK: Final = "RolledBack"
 RECOVERED: Final = "Recovered"
@@ -96,7 +96,7 @@ def next_step(decision: Object, seen: Observed, history: History, around: Circum
         case Phase.ACTING:
             return _of_act(decision, seen, history)
         case Phase.SUCCEEDED:
-            return _of_recovery(decision, around)
+            return _of_recovery(decision, seen, around)
         case Phase.HELD | Phase.DRY_RUN | Phase.FAILED | Phase.SUPERSEDED:
             return Wait()
 
@@ -134,37 +134,35 @@ def _of_act(decision: Object, seen: Observed, history: History) -> Step:
 
 
 def _of_rollback(decision: Object, seen: Observed, history: History) -> Step:
-    target, kept = seen.target, rollback.template_of(seen.good_templates, records.target_of(decision))
+    target, wanted = seen.target, records.target_of(decision)
     if target is None or is_terminating(target):
         return Move(Phase.FAILED, "TargetGone", "the target was deleted")
-    if kept is None:
-        return Move(Phase.FAILED, "TemplateLost", f"no template of {records.target_of(decision) or 'any'} is kept")
-    present = target["spec"]["template"]
-    is_ours = annotations_of(present).get(contract.ANNOTATION_DECISION) == name_of(decision)
-    if without_marks(present) == without_marks(kept):
-        if not is_ours and not records.was_applied(decision):
-            return _of_equal(decision, history)
+    if history.current == wanted:
+        if not _is_by(decision, target) and not records.was_applied(decision):
+            return Move(Phase.SUPERSEDED, "NewerChange", "somebody returned to the good revision first")
         return _of_applied(decision, target)
     if history.current != records.revision_of(decision):
         return Move(Phase.SUPERSEDED, "NewerChange", f"revision {history.current} was set meanwhile")
     if records.was_applied(decision):
         manager = rollback.last_manager(target)
         return Move(Phase.FAILED, FIELD_FIGHT, f"{manager} set the bad revision again: change it there")
-    return ApplyTemplate(target, kept)
+    template = rollback.template_of(seen.good_templates, wanted, seen.contents)
+    if template is None:
+        why = rollback.obstacle(seen.good_templates, wanted, seen.contents)
+        return Move(Phase.FAILED, "TemplateLost", why)
+    return ApplyTemplate(target, template)
 
 
-def _of_equal(decision: Object, history: History) -> Step:
-    """The target has the kept template already, and not from us."""
-    if history.current == records.target_of(decision):
-        return Move(Phase.SUPERSEDED, "NewerChange", "somebody returned to the good revision first")
-    return Move(Phase.FAILED, rollback.UNCHANGED, "the templates are equal: only a ConfigMap differs")
+def _is_by(decision: Object, target: Object) -> bool:
+    """Whether the target's present template is what this Decision wrote."""
+    return annotations_of(target["spec"]["template"]).get(contract.ANNOTATION_DECISION) == name_of(decision)
 
 
 def _of_applied(decision: Object, target: Object) -> Step:
     if not records.was_applied(decision):
         return NoteApplied()
     if rollback.is_rolled_out(target):
-        text = f"all pods run revision {records.target_of(decision)}{_by_tag(target)}"
+        text = f"all pods run revision {records.target_of(decision)}{_by_tag(target)}{_by_copy(target)}"
         return Move(Phase.SUCCEEDED, ROLLED_BACK, text)
     if rollback.is_stuck(target):
         return Move(Phase.FAILED, "RolloutStuck", "the rollback makes no progress; nothing more is done by itself")
@@ -175,6 +173,12 @@ def _by_tag(target: Object) -> str:
     """Images that were returned to by name alone: their content is whatever the registry says by now."""
     tags = images.by_tag_only(target["spec"]["template"])
     return f"; by tag, since no registry digest is known: {', '.join(tags)}" if tags else ""
+
+
+def _by_copy(target: Object) -> str:
+    """Copies of ConfigMaps that pods get until the template names the user's own again."""
+    text = config_maps.shown(target["spec"]["template"])
+    return f"; with {text}, until your manifest is applied again" if text else ""
 
 
 def _of_retrain(decision: Object, seen: Observed) -> Step:
@@ -198,13 +202,14 @@ def _of_retrain(decision: Object, seen: Observed) -> Step:
     return StartJob(retrain.job_of(decision, seen.cron_job), retrain.evidence_of(decision))
 
 
-def _of_recovery(decision: Object, around: Circumstances) -> Step:
+def _of_recovery(decision: Object, seen: Observed, around: Circumstances) -> Step:
     status = decision.get("status") or {}
     finished = time_of(status.get("finishedAt"))
     if status.get("outcome") != ROLLED_BACK or finished is None or around.now - finished < SETTLE:
         return Wait()
     if not around.is_alarmed:
-        return Move(Phase.SUCCEEDED, RECOVERED, "no objective is broken after the rollback")
+        copies = _by_copy(seen.target) if seen.target is not None and _is_by(decision, seen.target) else ""
+        return Move(Phase.SUCCEEDED, RECOVERED, f"no objective is broken after the rollback{copies}")
     if around.now - finished > GIVE_UP:
         return Move(Phase.SUCCEEDED, NOT_RECOVERED, "the objective is still broken: the release was not all of it")
     return Wait()

@@ -11,6 +11,7 @@ from onguard_operator.plan import (
     ApplyConfig,
     DropDecision,
     DropTemplate,
+    KeepCopy,
     KeepTemplate,
     NamePort,
     Restart,
@@ -51,8 +52,11 @@ async def _take(cluster: Cluster, mdep: Object, step: Step) -> None:
             change = {"spec": {"template": {"metadata": {"annotations": mark}}}}
             await cluster.patch(Kind.DEPLOYMENT, step.target, change)
         case KeepTemplate():
-            body = rollback.keep(mdep, step.revision, step.template, ordinal=step.ordinal, pinned=step.images)
+            beside = rollback.beside(pinned=step.images, copies=step.copies)
+            body = rollback.keep(mdep, step.revision, step.template, ordinal=step.ordinal, beside=beside)
             await act.keep_template(cluster, mdep, body)
+        case KeepCopy():
+            await act.keep_copy(cluster, step.body, step.owner)
         case StartBaseline():
             await cluster.create(Kind.REPLICA_SET, step.body)
         case DropTemplate() | DropDecision() | StopBaseline():

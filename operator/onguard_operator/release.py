@@ -7,14 +7,14 @@ ConfigMaps that it names (Secrets by name only). Restarting pods changes no revi
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from onguard import contract
-from onguard_operator import images
+from onguard_operator import config_maps, images
 from onguard_operator.objects import Object, annotations_of, controller_of, labels_of, name_of
 
 KEPT: Final = 3
@@ -85,13 +85,13 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 def without_marks(template: Object) -> Object:
     """
-    Drop what does not change the model: our annotations and labels, digests for tags, restarts, the ReplicaSet's hash.
+    Drop what does not change the model: our annotations and labels, digests for tags, names of copies, restarts.
 
     >>> without_marks({"metadata": {"labels": {"app": "m", "pod-template-hash": "x"},
     ...                             "annotations": {"onguard.dev/restarted-at": "y"}}, "spec": {}})
     {'spec': {}, 'metadata': {'labels': {'app': 'm'}}}
     """
-    template = images.unpinned(template)
+    template = config_maps.restored(images.unpinned(template))
     metadata = template.get("metadata") or {}
     kept = {key: value for key, value in metadata.items() if key not in ("labels", "annotations", "creationTimestamp")}
     for field in ("labels", "annotations"):
@@ -108,40 +108,26 @@ def _is_mark(key: str) -> bool:
     return key.startswith(_OURS) or key in contract.RESTART_ANNOTATIONS or key == contract.LABEL_POD_TEMPLATE_HASH
 
 
-def config_maps_of(template: Object) -> frozenset[str]:
-    """Names of the ConfigMaps that the template mounts or reads into its environment."""
-    return frozenset(_config_maps(template.get("spec") or {}))
-
-
-def _config_maps(spec: Object) -> Iterator[str]:
-    volumes = spec.get("volumes") or ()
-    projected = [source for volume in volumes for source in (volume.get("projected") or {}).get("sources") or ()]
-    yield from (source["configMap"]["name"] for source in (*volumes, *projected) if "configMap" in source)
-    containers = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
-    imported = [source for container in containers for source in container.get("envFrom") or ()]
-    yield from (source["configMapRef"]["name"] for source in imported if "configMapRef" in source)
-    variables = [variable for container in containers for variable in container.get("env") or ()]
-    references = [(variable.get("valueFrom") or {}).get("configMapKeyRef") for variable in variables]
-    yield from (reference["name"] for reference in references if reference)
-
-
-def content_digest(config_map: Object | None) -> str:
-    """Identity of a ConfigMap's content; of an absent one too."""
-    content = {key: (config_map or {}).get(key) or {} for key in ("data", "binaryData")}
-    return _digest([config_map is not None, content])
-
-
 def identity(template: Object, contents: Mapping[str, str]) -> str:
     """
     Ten hex digits that name a revision.
 
     Args:
         template: a pod template, with or without marks.
-        contents: :func:`content_digest` of each ConfigMap by name; those that the template does not name are
-            left out.
+        contents: :func:`onguard_operator.config_maps.content_digest` of each ConfigMap by name; those that the
+            template does not name are left out. A copy counts under the name of what it is a copy of.
     """
-    named = {name: contents.get(name, "") for name in sorted(config_maps_of(template))}
-    return _digest([without_marks(template), named])
+    named: dict[str, str] = {}
+    for name, own in config_maps.own_names(template).items():
+        named[own] = named.get(own, "") + contents.get(name, "")
+    return _digest([without_marks(template), dict(sorted(named.items()))])
+
+
+def shape(template: Object) -> str:
+    """Ten hex digits for a template alone, in which a copy of a ConfigMap is another name."""
+    metadata = template.get("metadata") or {}
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k != contract.ANNOTATION_COPIES}
+    return identity({**template, "metadata": {**metadata, "annotations": annotations}}, {})
 
 
 def _digest(value: object) -> str:
@@ -214,15 +200,16 @@ def observe(history: History, present: Present, *, good: Iterable[str], bad: Map
 
 def _advance(history: History, present: Present, now: float) -> History:
     known, began = history.get(present.revision), now
+    is_content = history.shape == present.shape
     if known is None:
-        adopted, began = not history.revisions, min(present.began, now)
+        # The template of a revision that came by an edit of a ConfigMap is older than the revision.
+        adopted, began = not history.revisions, now if is_content else min(present.began, now)
         standing = Standing.ASSUMED_GOOD if adopted else Standing.CANDIDATE
         record = Revision(id=present.revision, standing=standing, since=began)
     else:
         reapplied = known.standing is Standing.BAD
         record = msgspec.structs.replace(known, since=now, requests=0, reapplied=reapplied)
     others = tuple(other for other in history.revisions if other.id != present.revision)
-    is_content = history.shape == present.shape
     return History(
         current=present.revision,
         previous=history.current,

@@ -4,23 +4,23 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from onguard import contract
-from onguard_operator import images, naming
+from onguard_operator import config_maps, images, naming
 from onguard_operator.objects import Object, labels_of, name_of, namespace_of, owner_reference
-from onguard_operator.release import KEPT, History, without_marks
+from onguard_operator.release import KEPT, History, identity, without_marks
 
 DATA: Final = "template"
 IMAGES: Final = "images"
-UNCHANGED: Final = "TemplateUnchanged"
+MAPS: Final = "configMaps"
 
 
 def keep(
-    mdep: Object, revision: str, template: Object, *, ordinal: int, pinned: Mapping[str, str] | None = None
+    mdep: Object, revision: str, template: Object, *, ordinal: int, beside: Mapping[str, Object] | None = None
 ) -> Object:
     """
     Build the ControllerRevision that keeps a good template.
 
     It carries none of the pod's labels and is owned by the ModelDeployment, so that no controller takes it for its
-    own, and ``kubectl rollout undo`` of the target never sees it. ``pinned`` are its images by digest, by container.
+    own, and ``kubectl rollout undo`` of the target never sees it. ``beside`` is what :func:`beside` put together.
     """
     return {
         "apiVersion": "apps/v1",
@@ -32,8 +32,13 @@ def keep(
             "ownerReferences": [owner_reference(mdep)],
         },
         "revision": ordinal,
-        "data": {DATA: without_marks(template), **({IMAGES: dict(pinned)} if pinned else {})},
+        "data": {DATA: without_marks(template), **(beside or {})},
     }
+
+
+def beside(*, pinned: Mapping[str, str], copies: Mapping[str, str]) -> Mapping[str, Object]:
+    """What is kept beside a template: images by digest by container, names of copies by ConfigMap; as far as known."""
+    return {key: dict(names) for key, names in ((IMAGES, pinned), (MAPS, copies)) if names}
 
 
 def revision_of(kept: Object) -> str:
@@ -41,17 +46,64 @@ def revision_of(kept: Object) -> str:
     return labels_of(kept).get(contract.LABEL_REVISION, "")
 
 
-def template_of(kept: Sequence[Object], revision: str) -> Object | None:
-    """The kept template of a revision, with the images that ran then where their digests are known."""
-    found = next((item for item in kept if revision_of(item) == revision), None)
-    template: Object | None = (found.get("data") or {}).get(DATA) if found else None
-    return images.pin(template, pinned_of(found)) if found is not None and template is not None else None
+def find(kept: Sequence[Object], revision: str) -> Object | None:
+    """The ControllerRevision that keeps this revision."""
+    return next((item for item in kept if revision_of(item) == revision), None)
+
+
+def template_of(kept: Sequence[Object], revision: str, contents: Mapping[str, str]) -> Object | None:
+    """
+    The template that is this revision again, or None if it can't be had.
+
+    It has the images that ran then, where their digests are known, and names the copy of each ConfigMap whose content
+    is another by now; the others stay the user's own. A template that would get other content is not returned.
+
+    Args:
+        kept: our ControllerRevisions.
+        revision: what to return to.
+        contents: digest of each ConfigMap's content by name, copies too.
+    """
+    found = find(kept, revision)
+    if found is None or not template_in(found):
+        return None
+    copies = {own: name for own, name in maps_of(found).items() if name in contents}
+    changed = {own: name for own, name in copies.items() if contents.get(own) != contents[name]}
+    template = config_maps.point(images.pin(template_in(found), pinned_of(found)), changed)
+    return template if identity(template, contents) == revision else None
+
+
+def obstacle(kept: Sequence[Object], revision: str | None, contents: Mapping[str, str]) -> str:
+    """Say why :func:`template_of` of a good revision has nothing; empty if it has, or there is no such revision."""
+    if revision is None or template_of(kept, revision, contents) is not None:
+        return ""
+    found = find(kept, revision)
+    if found is None:
+        return f"the template of revision {revision} is not kept yet"
+    names = ", ".join(sorted(config_maps.names_of(template_in(found))))
+    return f"revision {revision} had other content in its ConfigMaps ({names}), and not all of it is kept"
+
+
+def template_in(kept: Object) -> Object:
+    """The template that a ControllerRevision of ours keeps, as its author wrote it."""
+    found: Object = (kept.get("data") or {}).get(DATA) or {}
+    return found
 
 
 def pinned_of(kept: Object) -> Mapping[str, str]:
     """Images by digest that a ControllerRevision of ours keeps, by container."""
     found: Mapping[str, str] = (kept.get("data") or {}).get(IMAGES) or {}
     return found
+
+
+def maps_of(kept: Object) -> Mapping[str, str]:
+    """Copies of ConfigMaps that a ControllerRevision of ours goes with, by the user's own name."""
+    found: Mapping[str, str] = (kept.get("data") or {}).get(MAPS) or {}
+    return found
+
+
+def is_poorer(kept: Object, body: Object) -> bool:
+    """Whether ``body`` keeps something that ``kept`` lacks."""
+    return any(key in body["data"] and key not in (kept.get("data") or {}) for key in (IMAGES, MAPS))
 
 
 def next_ordinal(kept: Sequence[Object]) -> int:

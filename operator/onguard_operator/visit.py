@@ -36,6 +36,7 @@ from onguard_operator import (
     resources,
     scrape,
     status,
+    target_conditions,
     tokens,
 )
 from onguard_operator.cluster import Cluster, ClusterError, Kind
@@ -49,7 +50,7 @@ from onguard_operator.plan import ApplyConfig, Means, config_of, plan
 from onguard_operator.scheduler import Key
 from onguard_operator.scrape import NotReadable, Reading, Scraper
 from onguard_operator.settings import Settings
-from onguard_operator.status import Condition, fails, holds
+from onguard_operator.status import Condition, fails
 from onguard_operator.store import Store
 from onguard_operator.telemetry import Telemetry
 
@@ -352,38 +353,10 @@ def _picture(
 def _of_cluster(scene: Scene, failed: Sequence[tuple[object, ClusterError]], settings: Settings) -> list[Condition]:
     seen = scene.seen
     return [
-        _target_found(seen),
+        target_conditions.target_found(seen),
         injection.injected(seen, scene.now, sidecar_image=settings.sidecar_image),
         guarding.traffic_guarded(seen),
         guarding.drain_guaranteed(seen),
         exchangeable.arms_exchangeable(seen),
-        _actions_allowed(seen, failed, settings.namespace),
+        target_conditions.actions_allowed(seen, failed, settings.namespace),
     ]
-
-
-def _target_found(seen: Observed) -> Condition:
-    kind, name = contract.CONDITION_TARGET_FOUND, seen.spec.target_ref.name
-    if seen.target is None:
-        return fails(kind, "TargetNotFound", f"there is no Deployment {name} in this namespace")
-    return holds(kind, "Found", f"Deployment {name}")
-
-
-def _actions_allowed(
-    seen: Observed, failed: Sequence[tuple[object, ClusterError]], operator_namespace: str
-) -> Condition:
-    kind = contract.CONDITION_ACTIONS_ALLOWED
-    wanted = [("patch deployments", seen.may_restart), ("create jobs", seen.may_retrain)]
-    if seen.spec.actions.retrain.from_ is None:
-        wanted = wanted[:1]
-    missing = [what for what, allowed in wanted if not allowed]
-    if missing:
-        fix = (
-            f"kubectl create rolebinding onguard-actor -n {namespace_of(seen.mdep)} --clusterrole=onguard-actor "
-            f"--serviceaccount={operator_namespace}:onguard-operator"
-        )
-        text = f"the operator may not {' and '.join(missing)} here: decisions are recorded, nothing is done; fix: {fix}"
-        return fails(kind, "ActionsForbidden", text)
-    if failed:
-        step, error = failed[0]
-        return fails(kind, "StepFailed", f"{type(step).__name__}: {error}")
-    return holds(kind, "Allowed", "the operator may restart, roll back and retrain here")

@@ -154,6 +154,15 @@ class Shop:
 
         return wait_for(f"Decision {name} in {phases}", look, timeout_s=timeout_s)
 
+    def wait_rolled_back(self, *, version: str, control: str = "availability", timeout_s: float = 180.0) -> Object:
+        """Wait until a release was rolled back by ``control`` and ``version`` alone serves; the Decision."""
+        decision = self.wait_decision(cause="release", action="Rollback", timeout_s=timeout_s)
+        if decision["spec"]["control"] != control:
+            raise StageError(f"expected control {control}, got {decision['spec']}")
+        done = self.wait_phase(decision["metadata"]["name"], "Succeeded", timeout_s=120)
+        self.wait_served(version)
+        return done
+
     def wait_served(self, version: str, *, replicas: int = 2, timeout_s: float = 120.0) -> None:
         """Wait until exactly this version is Ready, in this number."""
 

@@ -208,9 +208,7 @@ def test_a_bad_field_is_refused_with_the_reason(api, namespace, path, value, mes
 
 
 def test_a_reference_may_be_learnt_and_an_attempt_never_goes_back(api, namespace):
-    status, read = create(
-        api, namespace, changed(MDEP, "spec.reference", {"learn": {"attempt": 2}}), dry_run=False
-    )
+    status, read = create(api, namespace, changed(MDEP, "spec.reference", {"learn": {"attempt": 2}}), dry_run=False)
     assert status == 201, read
     assert read["spec"]["reference"]["learn"] == {"requests": 10_000, "for": "7d", "attempt": 2}
     path = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments/{read['metadata']['name']}"

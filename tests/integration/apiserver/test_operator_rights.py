@@ -1,6 +1,7 @@
 """The operator as a process, with the rights that the chart gives it and no others."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -22,7 +23,8 @@ DEPLOYMENT = {
         "template": {
             "metadata": {"labels": LABELS},
             "spec": {
-                "containers": [{"name": "model", "image": "m:1", "ports": [{"name": "http", "containerPort": 80}]}]
+                "containers": [{"name": "model", "image": "m:1", "ports": [{"name": "http", "containerPort": 80}]}],
+                "volumes": [{"name": "settings", "configMap": {"name": "churn-settings"}}],
             },
         },
     },
@@ -71,7 +73,9 @@ def wait_for(what, read, log):
 
 
 def test_the_operator_works_with_the_rights_that_it_is_given(api, namespace, operator):
-    api.apply({**DEPLOYMENT, "metadata": {"name": "churn", "namespace": namespace}})
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"scale": "1"}}
+    api.apply({**settings, "metadata": {"name": "churn-settings", "namespace": namespace}})
+    target = api.apply({**DEPLOYMENT, "metadata": {"name": "churn", "namespace": namespace}})
     mdeps = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments"
     api.must("POST", mdeps, MDEP)
     conditions = wait_for("conditions", lambda: _conditions(api, mdeps), operator)
@@ -95,10 +99,51 @@ def test_the_operator_works_with_the_rights_that_it_is_given(api, namespace, ope
     wait_for(
         "the right to act", lambda: _conditions(api, mdeps).get("ActionsAllowed", {}).get("status") == "True", operator
     )
+    copy = wait_for("the copy of a good template's ConfigMap", lambda: _copy(api, namespace), operator)
+    assert [owner["kind"] for owner in copy["metadata"]["ownerReferences"]] == ["ControllerRevision"]
+    _hold_by_replica_set(api, target, copy)
+    wait_for(
+        "a second owner of the copy",
+        lambda: len(_copy(api, namespace)["metadata"]["ownerReferences"]) == 2,
+        operator,
+    )
     text = operator.read_text()
     assert "403" not in text
     assert "orbidden" not in text
     assert "Traceback" not in text
+
+
+def _copy(api, namespace):
+    found = api.must("GET", f"/api/v1/namespaces/{namespace}/configmaps")["items"]
+    return next((item for item in found if "onguard.dev/copy-of" in item["metadata"].get("annotations", {})), None)
+
+
+def _hold_by_replica_set(api, target, copy):
+    """What the Deployment controller makes of a template that a rollback wrote."""
+    name, namespace = copy["metadata"]["name"], copy["metadata"]["namespace"]
+    template = target["spec"]["template"]
+    note = {"onguard.dev/config-map-copies": json.dumps({name: "churn-settings"})}
+    pointed = {**template["spec"], "volumes": [{"name": "settings", "configMap": {"name": name}}]}
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "churn", "uid": target["metadata"]["uid"]}
+    replica_set = {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": "churn-1",
+            "namespace": namespace,
+            "labels": LABELS,
+            "ownerReferences": [{**owner, "controller": True}],
+        },
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": LABELS},
+            "template": {"metadata": {"labels": LABELS, "annotations": note}, "spec": pointed},
+        },
+    }
+    api.must("POST", f"/apis/apps/v1/namespaces/{namespace}/replicasets", replica_set)
+    path = f"/api/v1/namespaces/{namespace}/configmaps/{name}"
+    status, _ = api.call("PATCH", path, {"data": {"scale": "2"}}, content_type="application/merge-patch+json")
+    assert status == 422, "a copy can not be changed"
 
 
 def _conditions(api, mdeps):

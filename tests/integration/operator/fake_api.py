@@ -99,6 +99,8 @@ class FakeApi:
     def create(self, place: Place, body: Object) -> Object:
         if place in self.objects:
             raise RefusedError(409, "AlreadyExists")
+        if body["metadata"].get("resourceVersion"):
+            raise RefusedError(500, "resourceVersion should not be set on objects to be created")
         if place.resource in WITH_STATUS:
             body = {k: v for k, v in body.items() if k != "status"}
         return self._store(place, body, None)

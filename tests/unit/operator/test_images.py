@@ -105,7 +105,7 @@ def test_a_good_template_is_kept_at_once_and_once_more_when_its_digests_are_know
     assert steps([running("a", DIGEST)], [poor]) == [], "no registry has a loaded image"
     (second,) = steps([known], [poor])
     assert (second.images, second.ordinal) == ({"model": f"model@{DIGEST}"}, 4)
-    rich = rollback.keep(mdep(), second.revision, second.template, ordinal=4, pinned=second.images)
+    rich = rollback.keep(mdep(), second.revision, second.template, ordinal=4, beside={rollback.IMAGES: second.images})
     assert steps([running("a", f"model@{OTHER}")], [rich]) == [], "what ran when it became good stays"
-    returned = rollback.template_of([rich], second.revision)
+    returned = rollback.template_of([rich], second.revision, {})
     assert returned["spec"]["containers"][0]["image"] == f"model@{DIGEST}"

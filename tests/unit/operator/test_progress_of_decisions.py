@@ -98,10 +98,18 @@ def test_the_next_step_of_a_rollback(phase: str, status: dict, world: dict, curr
     assert step_of(decision(phase, **status), seen(**world), history(current), around()) == expected
 
 
-def test_templates_that_are_equal_are_not_called_rolled_back() -> None:
-    """RB-11: only a ConfigMap differs, so writing the kept template would restore nothing."""
-    equal = next_step(decision("Acting"), seen(GOOD), history(BAD_ID), around())
-    assert (equal.phase, equal.outcome) == (Phase.FAILED, "TemplateUnchanged")
+def test_a_rollback_to_content_that_is_not_kept_fails_with_the_names_and_writes_nothing() -> None:
+    """RB-11: only a ConfigMap differs; the template alone would restore nothing."""
+    named = worlds.template("1")
+    named["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": "settings"}}]
+    good, bad = ({"settings": digest} for digest in ("was", "is"))
+    kept = rollback.keep(worlds.mdep(), release.identity(named, good), named, ordinal=1)
+    act = decision("Acting")
+    act["spec"] |= {"targetRevision": release.identity(named, good)}
+    world = worlds.world(target=worlds.deployment(named), good_templates=[kept], contents=bad)
+    step = next_step(act, world, history(BAD_ID), around())
+    assert (step.phase, step.outcome) == (Phase.FAILED, "TemplateLost")
+    assert "settings" in step.message
 
 
 def test_an_approval_acts_in_the_approvers_name_and_overrules_soft_blockers() -> None:
@@ -205,7 +213,7 @@ def test_a_rollback_touches_the_template_only_and_carries_restarts_over() -> Non
 def test_what_keeps_a_template_is_ours_and_carries_none_of_the_pods_labels() -> None:
     assert "app" not in KEPT["metadata"]["labels"]
     assert KEPT["metadata"]["ownerReferences"][0]["uid"] == "uid-mdep"
-    assert rollback.template_of([KEPT], GOOD_ID) == release.without_marks(GOOD)
+    assert rollback.template_of([KEPT], GOOD_ID, {}) == release.without_marks(GOOD)
 
 
 def test_our_ownership_of_fields_ends_and_that_of_others_stays() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onguard import contract
-from onguard_operator import release
+from onguard_operator import config_maps, release
 from onguard_operator.release import Baking, History, Present, Standing
 from tests.unit.operator import worlds
 
@@ -48,11 +48,11 @@ def test_the_content_of_a_named_config_map_is_part_of_the_revision_and_others_ar
     named["spec"]["containers"][0]["env"] = [
         {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "key", "key": "k"}}}
     ]
-    assert release.config_maps_of(named) == {"conf", "env", "key"}
-    one, two = (release.content_digest({"data": {"scale": s}}) for s in "12")
+    assert config_maps.names_of(named) == {"conf", "env", "key"}
+    one, two = (config_maps.content_digest({"data": {"scale": s}}) for s in "12")
     assert release.identity(named, {"conf": one}) != release.identity(named, {"conf": two})
     assert release.identity(named, {"other": one}) == release.identity(named, {"other": two})
-    assert release.content_digest(None) != release.content_digest({})
+    assert config_maps.content_digest(None) != config_maps.content_digest({})
 
 
 def test_the_first_revision_is_assumed_good_and_later_ones_bake() -> None:
