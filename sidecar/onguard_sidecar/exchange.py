@@ -21,6 +21,9 @@ CLIENT_ABORTED: Final = 4
 UPSTREAM_RESET: Final = 8
 """The model reset or ended the connection before its answer was complete."""
 
+Fields = tuple[int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes]
+"""An exchange on its way, which needs no names."""
+
 
 class Exchange(NamedTuple):
     """

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import accumulate, chain, pairwise
 from typing import Final
 
-from onguard_sidecar.exchange import Exchange
+from onguard_sidecar.exchange import Exchange, Fields
 
 DATAGRAM_MAX: Final = 60_000
 """Bytes of one datagram: far below the socket's default buffer (about 208 KiB), so that several fit."""
@@ -43,7 +43,7 @@ class HandoverError(ValueError):
     """A datagram is not what the wire sends."""
 
 
-def encode(exchange: Exchange) -> bytes:
+def encode(exchange: Fields) -> bytes:
     """One record."""
     parts = exchange[_NUMBERS:]
     return b"".join((_RECORD.pack(*exchange[:_NUMBERS], *map(len, parts)), *parts))
@@ -71,12 +71,12 @@ def _cut(data: bytes, at: int, lengths: Sequence[int]) -> list[bytes]:
     return [data[start:stop] for start, stop in pairwise((*starts, end))]
 
 
-def size_in_batch(exchange: Exchange) -> int:
+def size_in_batch(exchange: Fields) -> int:
     """Bytes that an exchange adds to a batch at most."""
     return OVERHEAD + sum(map(len, exchange[_NUMBERS:]))
 
 
-def batch(exchanges: Sequence[Exchange]) -> bytes:
+def batch(exchanges: Sequence[Fields]) -> bytes:
     """One datagram of exchanges, at least one; the caller keeps it within ``DATAGRAM_MAX``."""
     *numbers, asked, bodies, answered, answers = zip(*exchanges, strict=True)
     place = {head: number for number, head in enumerate(dict.fromkeys((*asked, *answered)))}

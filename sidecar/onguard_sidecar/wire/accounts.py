@@ -5,13 +5,14 @@ Times are monotonic ns; :attr:`Accounts.wall_ns` turns them into wall-clock time
 and becomes visible at the next publication.
 """
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
 from onguard.contract import CONNECTION_REQUESTS, CONNECTION_SETTLE_EPOCHS, EPOCH_RING, LATENCY_SLOTS, UNIT
 from onguard_sidecar import ledger as ledgers
-from onguard_sidecar.exchange import CLIENT_ABORTED, REQUEST_TRUNCATED, RESPONSE_TRUNCATED, UPSTREAM_RESET, Exchange
+from onguard_sidecar.exchange import CLIENT_ABORTED, REQUEST_TRUNCATED, RESPONSE_TRUNCATED, UPSTREAM_RESET, Fields
+from onguard_sidecar.handover import size_in_batch
 from onguard_sidecar.ledger import EPOCH_NS, MAX_BOUNDS, WIRE_INDEX, Ledger
 from onguard_sidecar.wire.config import WireConfig
 from onguard_sidecar.wire.pending import Pending
@@ -21,6 +22,7 @@ _REQUESTS: Final = WIRE_INDEX["requests"]
 _IN_FLIGHT: Final = WIRE_INDEX["in_flight"]
 _NOT_INFERENCE: Final = WIRE_INDEX["not_inference"]
 _INFERENCE: Final = WIRE_INDEX["inference"]
+_SAMPLED_OUT: Final = WIRE_INDEX["sampled_out"]
 _STATUS: Final = (WIRE_INDEX["status_other"], *(WIRE_INDEX[f"status_{n}xx"] for n in range(1, 6)))
 _DURATION: Final = ledgers.DURATION
 _TTFB: Final = ledgers.TTFB
@@ -32,8 +34,8 @@ _NO_VERDICT: Final = CLIENT_ABORTED | UPSTREAM_RESET
 class Outgoing(Protocol):
     """Where exchanges go: it takes each and counts it in exactly one field."""
 
-    def offer(self, exchange: Exchange) -> None:
-        """Hand over, or drop and count; never waits."""
+    def offer(self, exchanges: Sequence[Fields], size: int) -> None:
+        """Hand over, or drop and count; never waits. ``size``: bytes that they take in a batch at most."""
 
 
 class Accounts:
@@ -48,6 +50,10 @@ class Accounts:
 
     Attributes:
         tally: the ledger's private values.
+        takes_all: every inference request is copied.
+        quick_ns: a longer exchange misses an objective.
+        good: cells of the statuses that are no errors.
+        row_end: monotonic ns at which the epoch ends that is open.
     """
 
     def __init__(self, ledger: Ledger, outbox: Outgoing, draw: Callable[[], float], *, wall_ns: int) -> None:
@@ -59,7 +65,7 @@ class Accounts:
         self.epoch = 0
         """Id of the open epoch."""
         self._row = 0
-        self._row_end = 0
+        self.row_end = 0
         self._layout: ledgers.Layout | None = None
         self.cuts = 0
         """Times that the epochs started again; a connection of an earlier cut is in none of them."""
@@ -71,15 +77,14 @@ class Accounts:
         self.takes_all = config.sample >= 1
         self._statuses = frozenset(config.error_statuses)
         self._slow_ns = tuple(round(bound * 1e9) for bound in config.latency_bounds_s)
-        self._quick_ns = min(self._slow_ns, default=1 << 62)
-        self._good = {n: _STATUS[n // 100] for n in range(200, 500) if n not in self._statuses}
-        """Cells of the statuses that are no errors."""
+        self.quick_ns = min(self._slow_ns, default=1 << 62)
+        self.good = {n: _STATUS[n // 100] for n in range(200, 500) if n not in self._statuses}
         layout = ledgers.layout_of(config.objectives_hash, config.latency_bounds_s)
         self._bounds = layout.bounds_ns
         if layout != self._layout:
             self._layout = layout
             self.ledger.relayout(layout)
-            self._row_end = 0
+            self.row_end = 0
             self.cuts += 1
 
     def count(self, name: str, n: int = 1) -> None:
@@ -106,9 +111,9 @@ class Accounts:
 
         The columns of connections are the exception that ``counts.Epoch`` states.
         """
-        if now >= self._row_end:
+        if now >= self.row_end:
             self.epoch = max(self.epoch, (now + self.wall_ns) // EPOCH_NS)
-            self._row_end = (self.epoch + 1) * EPOCH_NS - self.wall_ns
+            self.row_end = (self.epoch + 1) * EPOCH_NS - self.wall_ns
             self._row = ledgers.RING + self.epoch % EPOCH_RING * ledgers.EPOCH_CELLS
             if self.tally[self._row] != self.epoch:
                 self.tally[self._row : self._row + ledgers.EPOCH_CELLS] = [0] * ledgers.EPOCH_CELLS
@@ -128,25 +133,39 @@ class Accounts:
             tally[_NOT_INFERENCE] += 1
             return
         tally[_INFERENCE] += 1
-        duration = now - pending.started_ns
-        good = self._good.get(pending.status)
-        if good is None or duration > self._quick_ns or pending.flags or pending.judged:
-            self._judge(pending, connection, now)
-        else:  # the way of nearly every request: as _judge would, in fewer steps
-            tally[good] += 1
-            bucket = bisect_left(self._bounds, duration)
-            tally[_DURATION + bucket] += 1
-            tally[_DURATION_SUM] += duration
-            if pending.ttfb_ns == duration:
-                tally[_TTFB + bucket] += 1
-                tally[_TTFB_SUM] += duration
-            else:
-                self._observe(ledgers.TTFB, pending.ttfb_ns)
-            tally[(self._row if now < self._row_end else self.roll(now)) + 1] += 1
+        self._judge(pending, connection, now)
         if pending.copied and pending.request_done and not pending.flags & REQUEST_TRUNCATED:
-            self._outbox.offer(pending.exchange(connection.id, self.wall_ns, now))
+            exchange = pending.exchange(connection.id, self.wall_ns, now)
+            self._outbox.offer((exchange,), size_in_batch(exchange))
         else:
             self.count("truncated" if pending.copied else "sampled_out")
+
+    def leave_ordinary(self, times: list[int], copies: Sequence[Fields], size: int) -> None:
+        """
+        As :meth:`leave`, of exchanges without any flag that ended well in the open epoch, their status counted.
+
+        Args:
+            times: what each took, to the first byte and to the last, within every bound; this call sorts them.
+            copies: those that the sample took.
+            size: bytes that they take in a batch at most.
+        """
+        tally, number = self.tally, len(times)
+        tally[_REQUESTS] += number
+        tally[_INFERENCE] += number
+        tally[self._row + 1] += number
+        tally[_DURATION_SUM] += (spent := sum(times))
+        tally[_TTFB_SUM] += spent
+        times.sort()
+        bucket = counted = 0
+        while counted < number:
+            bucket = bisect_left(self._bounds, times[counted], bucket)
+            below = bisect_right(times, self._bounds[bucket], counted) if bucket < len(self._bounds) else number
+            tally[_DURATION + bucket] += below - counted
+            tally[_TTFB + bucket] += below - counted
+            counted = below
+        tally[_SAMPLED_OUT] += number - len(copies)
+        if copies:
+            self._outbox.offer(copies, size)
 
     def lose(self, pending: Pending) -> None:
         """A request that the framer lost sight of: in the account, not judged."""
@@ -233,6 +252,11 @@ class ConnectionAccount:
         self._cut = 0
         self._bad = False
         self._slow = [False] * LATENCY_SLOTS
+
+    @property
+    def is_judged(self) -> bool:
+        """Its first requests are over: what comes decides nothing about the connection."""
+        return self._units >= CONNECTION_REQUESTS
 
     def begun(self, pending: Pending) -> None:
         """A request head is complete: decide what to copy."""

@@ -31,39 +31,10 @@ class Framer(RequestFraming):
         """Bytes that were forwarded to the client."""
         if not self._live:
             return
-        queue = self.queue
-        if self._server_body is None and not self._server_buffer and queue and self._out is None:
-            # The usual case first: one whole answer, with a head that was seen before.
-            pending, stop = queue[0], data.find(END) + 4
-            head = data[:stop]
-            parsed = self._responses.get(head)
-            if (
-                parsed is not None
-                and parsed.is_plain
-                and stop + parsed.length == len(data)
-                and pending.head.is_plain
-                and pending.request_done
-            ):
-                pending.response_head = head
-                pending.response_body = data[stop:]
-                self._answer_at_once(pending, parsed, now)
-                return
         try:
             self._server(data, now)
         except FramingError as error:
             self._give_up(self._reason_of(error))
-
-    def _answer_at_once(self, pending: Pending, parsed: ResponseHead, now: int) -> None:
-        self.queue.popleft()
-        pending.status = parsed.status
-        pending.ttfb_ns = now - pending.started_ns
-        pending.chunks = 1
-        pending.response_done = True
-        self._answer_closes = not parsed.keeps_alive
-        if pending.charged:
-            self._leave(pending, now)
-        else:
-            self._sink.ended(pending, now)
 
     def feed_lame(self, data: bytes, now: int) -> bytes:
         """As :meth:`feed_server`, for a lame duck: before forwarding, returns the bytes to forward now."""

@@ -26,8 +26,10 @@ CHUNKED: Final = -1
 UNTIL_END: Final = -2
 """Length of a body that the end of the connection ends."""
 REMEMBERED: Final = 256
-"""Heads kept per direction; with at most 4 KiB each they stay below 1 MiB."""
+"""Heads kept per direction; with at most 4 KiB each, twice, they stay below 2 MiB."""
 REMEMBERED_BYTES: Final = 4096
+_EMPTY_LINE: Final = 4
+"""Bytes that end a head: its last line's end and the empty line."""
 
 
 class FramingError(ValueError):
@@ -51,8 +53,8 @@ class RequestHead(NamedTuple):
     is_connect: bool
     upgrade: bool
     inference: bool
-    is_plain: bool
-    """Its length is known and small, and nothing special comes of it: no HEAD, CONNECT, Upgrade."""
+    is_ordinary: bool
+    """Inference, of known and small length, and nothing special comes of it: no HEAD, CONNECT, Upgrade."""
 
 
 class ResponseHead(NamedTuple):
@@ -62,8 +64,8 @@ class ResponseHead(NamedTuple):
     length: int
     """Body bytes, CHUNKED or UNTIL_END."""
     keeps_alive: bool
-    is_plain: bool
-    """A final answer whose length is known and that has a body whatever was asked (but HEAD)."""
+    is_ordinary: bool
+    """A final answer whose length is known, that has a body whatever was asked (but HEAD), and does not end it all."""
 
 
 def parse_request(head: bytes, is_inference: Callable[[bytes, bytes], bool]) -> RequestHead:
@@ -80,14 +82,14 @@ def parse_request(head: bytes, is_inference: Callable[[bytes, bytes], bool]) -> 
         raise FramingError("expected an HTTP/1 request head")
     method, target, minor, fields = found.groups()
     length, tokens, upgrade = _framing(fields, minor)
-    upgrades = upgrade and b"upgrade" in tokens
+    upgrades, inference = upgrade and b"upgrade" in tokens, is_inference(method, target)
     return RequestHead(
         length=0 if length == UNTIL_END else length,
         is_head=method == b"HEAD",
         is_connect=method == b"CONNECT",
         upgrade=upgrades,
-        inference=is_inference(method, target),
-        is_plain=not upgrades and length != CHUNKED and length <= FREE_BYTES and method not in (b"HEAD", b"CONNECT"),
+        inference=inference,
+        is_ordinary=inference and not upgrades and 0 <= length <= FREE_BYTES and method not in (b"HEAD", b"CONNECT"),
     )
 
 
@@ -104,8 +106,8 @@ def parse_response(head: bytes) -> ResponseHead:
     minor, status, fields = found.groups()
     length, tokens, _ = _framing(fields, minor)
     keeps_alive = b"close" not in tokens and (minor == b"1" or b"keep-alive" in tokens)
-    is_plain = length >= 0 and status[:1] != b"1" and status not in (b"204", b"304")
-    return ResponseHead(int(status), length, keeps_alive, is_plain)
+    is_ordinary = keeps_alive and length >= 0 and status[:1] != b"1" and status not in (b"204", b"304")
+    return ResponseHead(int(status), length, keeps_alive, is_ordinary)
 
 
 def may_begin_request(start: bytes) -> bool:
@@ -145,6 +147,8 @@ def _length(lengths: list[bytes], codings: list[bytes], minor: bytes) -> int:
 
 
 _Head = TypeVar("_Head", RequestHead, ResponseHead)
+Ordinary = tuple[bytes, int, int]
+"""A head, the length of its body, its status (0: a request)."""
 
 
 class Heads:
@@ -155,17 +159,21 @@ class Heads:
 
     Attributes:
         requests, responses: what is remembered.
+        ordinary_requests, ordinary_answers: those of ordinary exchanges, by their bytes without the empty line.
     """
 
     def __init__(self, is_inference: Callable[[bytes, bytes], bool]) -> None:
         self._is_inference = is_inference
         self.requests: dict[bytes, RequestHead] = {}
         self.responses: dict[bytes, ResponseHead] = {}
+        self.ordinary_requests: dict[bytes, Ordinary] = {}
+        self.ordinary_answers: dict[bytes, Ordinary] = {}
 
     def configure(self, is_inference: Callable[[bytes, bytes], bool]) -> None:
         """Classify by another configuration from now on."""
         self._is_inference = is_inference
         self.requests.clear()
+        self.ordinary_requests.clear()
 
     def request(self, head: bytes) -> RequestHead:
         """
@@ -177,7 +185,8 @@ class Heads:
         parsed = self.requests.get(head)
         if parsed is None:
             parsed = parse_request(head, self._is_inference)
-            _remember(self.requests, head, parsed)
+            if _remember(self.requests, self.ordinary_requests, head, parsed) and parsed.is_ordinary:
+                self.ordinary_requests[head[:-_EMPTY_LINE]] = (head, parsed.length, 0)
         return parsed
 
     def response(self, head: bytes) -> ResponseHead:
@@ -190,12 +199,17 @@ class Heads:
         parsed = self.responses.get(head)
         if parsed is None:
             parsed = parse_response(head)
-            _remember(self.responses, head, parsed)
+            if _remember(self.responses, self.ordinary_answers, head, parsed) and parsed.is_ordinary:
+                self.ordinary_answers[head[:-_EMPTY_LINE]] = (head, parsed.length, parsed.status)
         return parsed
 
 
-def _remember(memory: dict[bytes, _Head], head: bytes, parsed: _Head) -> None:
-    if len(head) <= REMEMBERED_BYTES:
-        if len(memory) >= REMEMBERED:
-            memory.clear()
-        memory[head] = parsed
+def _remember(memory: dict[bytes, _Head], ordinary: dict[bytes, Ordinary], head: bytes, parsed: _Head) -> bool:
+    """Whether the head is one that may be remembered."""
+    if len(head) > REMEMBERED_BYTES:
+        return False
+    if len(memory) >= REMEMBERED:
+        memory.clear()
+        ordinary.clear()
+    memory[head] = parsed
+    return True

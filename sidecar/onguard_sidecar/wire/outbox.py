@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from onguard_sidecar import handover
-from onguard_sidecar.exchange import Exchange
+from onguard_sidecar.exchange import Fields
 from onguard_sidecar.handover import DATAGRAM_MAX, EMPTY_BATCH, MESSAGE_MAX
 from onguard_sidecar.ledger import WIRE_FIELDS, WIRE_INDEX, Ledger
 
@@ -43,7 +43,7 @@ class Outbox:
         self._path, self._ledger, self._loop = str(path), ledger, loop
         self._tally = ledger.tally
         self._socket: socket.socket | None = None
-        self._batch: list[Exchange] = []
+        self._batch: list[Fields] = []
         self._batch_bytes = EMPTY_BATCH
         self._timer: asyncio.TimerHandle | None = None
         self._backlog: deque[tuple[bytes, int]] = deque()
@@ -53,17 +53,13 @@ class Outbox:
         self._pause_s = RETRY_S[0]
         self._retry: asyncio.TimerHandle | None = None
 
-    def offer(self, exchange: Exchange) -> None:
-        """Take an exchange for the next batch, or drop and count it."""
-        self.offer_all((exchange,), handover.size_in_batch(exchange))
-
-    def offer_all(self, exchanges: Sequence[Exchange], size: int) -> None:
+    def offer(self, exchanges: Sequence[Fields], size: int) -> None:
         """
         Take exchanges for the next batch, or drop and count them.
 
         Args:
             exchanges: at least one.
-            size: bytes that they add to a batch.
+            size: bytes that they take in a batch at most.
         """
         if self._socket is None:
             self._tally[_NO_ANALYST] += len(exchanges)
@@ -71,7 +67,7 @@ class Outbox:
             self._collect(exchanges, size)
         elif len(exchanges) > 1:
             for exchange in exchanges:
-                self.offer(exchange)
+                self.offer((exchange,), handover.size_in_batch(exchange))
         else:
             self._send_batch()  # what came before goes before
             if EMPTY_BATCH + size <= DATAGRAM_MAX:
@@ -79,7 +75,7 @@ class Outbox:
             else:
                 self._offer_large(handover.encode(exchanges[0]))
 
-    def _collect(self, exchanges: Sequence[Exchange], size: int) -> None:
+    def _collect(self, exchanges: Sequence[Fields], size: int) -> None:
         self._batch += exchanges
         self._batch_bytes += size
         self._tally[_WAITING] += len(exchanges)

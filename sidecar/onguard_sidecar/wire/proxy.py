@@ -8,16 +8,15 @@ of the wire's own is 502, when the model can't be reached and the client speaks 
 """
 
 import asyncio
-from collections.abc import Callable
 from time import monotonic_ns
-from typing import Final, Protocol
+from typing import Final
 
 from onguard_sidecar.ledger import WIRE_INDEX
-from onguard_sidecar.wire import room
-from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
+from onguard_sidecar.wire.accounts import ConnectionAccount
+from onguard_sidecar.wire.arrivals import SEEN_LARGE
 from onguard_sidecar.wire.framing import Framer
-from onguard_sidecar.wire.heads import Heads, may_begin_request
-from onguard_sidecar.wire.limits import Budget, Limits
+from onguard_sidecar.wire.heads import may_begin_request
+from onguard_sidecar.wire.traffic import Traffic
 from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset
 
 LINGER_S: Final = 2.0
@@ -30,122 +29,21 @@ UNREACHABLE: Final = (
     b"HTTP/1.1 502 Bad Gateway\r\nOnGuard-Wire: model-unreachable\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 18\r\nConnection: close\r\n\r\nmodel unreachable\n"
 )
-SEEN_MAX: Final = 64
-"""Arrivals that wait to be framed: looking at them holds the loop for about 0.2 ms."""
-SEEN_S: Final = 0.005
-"""Longest time that an arrival waits to be framed."""
-SEEN_LARGE: Final = 16 << 10
-"""Bytes of an arrival that is framed at once, so that at most SEEN_MAX times as much (1 MiB) waits."""
-_FROM_CLIENT: Final = WIRE_INDEX["bytes_from_client"]
 _FROM_MODEL: Final = WIRE_INDEX["bytes_from_model"]
-
-
-class Dialler(Protocol):
-    """Connects to the model."""
-
-    async def dial(self, model_side: "ModelSide") -> None:
-        """
-        Connect ``model_side``.
-
-        Raises:
-            OSError: the model can't be reached.
-        """
-
-
-class Traffic:
-    """
-    What all connections of a wire share.
-
-    Attributes:
-        clients: open client connections.
-        lame: a lame duck: answers say that the connection ends.
-        seen: arrivals that wait to be framed: who takes them, the counter of their bytes, bytes, monotonic ns.
-        most: arrivals that may wait.
-        budget: of what all framers keep.
-    """
-
-    def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler, limits: Limits) -> None:
-        self.accounts, self.heads, self.dialler, self.limits = accounts, heads, dialler, limits
-        self.budget = Budget()
-        self.clients: set[ClientSide] = set()
-        self.lame = False
-        self._number = 0
-        self.seen: list[tuple[Callable[[bytes, int], None], int, bytes, int]] = []
-        self.most = SEEN_MAX
-        self._is_waiting = False
-
-    def client(self) -> "ClientSide":
-        """Protocol for a new client connection."""
-        self._number += 1
-        return ClientSide(self, self._number)
-
-    def on_edge(self) -> None:
-        """An arrival is the first or the last that waits, or large: frame later, or now."""
-        if len(self.seen) >= self.most or len(self.seen[-1][2]) > SEEN_LARGE:
-            self.catch_up()
-        elif not self._is_waiting:
-            self._is_waiting = True
-            asyncio.get_running_loop().call_later(SEEN_S, self._on_time)
-
-    def catch_up(self) -> None:
-        """Frame and count everything that was forwarded."""
-        tally, seen = self.accounts.tally, self.seen
-        for feed, cell, data, now in seen:
-            tally[cell] += len(data)
-            feed(data, now)
-        seen.clear()
-
-    def _on_time(self) -> None:
-        self._is_waiting = False
-        self.catch_up()
-
-    def begin_lame(self) -> None:
-        """Lame duck from now on: each connection ends with its next answer. Connections without one stay open."""
-        self.catch_up()
-        self.lame, self.most = True, 0
-        for client in tuple(self.clients):
-            client.stop_if_answered()
-
-    def is_busy(self) -> bool:
-        """Whether any request, answer or opaque stream is under way."""
-        self.catch_up()
-        return any(client.is_busy() for client in self.clients)
-
-    def sweep(self, now: int) -> None:
-        """Judge what is overdue, close what is half closed and quiet."""
-        self.catch_up()
-        for client in tuple(self.clients):
-            client.sweep(now)
-
-    def has_room(self) -> bool:
-        """Whether one more connection fits, if need be in place of some that are quiet between two requests."""
-        if len(self.clients) < self.limits.connections:
-            return True
-        quiet = room.quietest(self.clients)
-        for client in quiet:
-            self.accounts.count("connections_evicted")
-            client.finish()
-        return bool(quiet)
-
-    def close_idle(self) -> None:
-        """Close the connections on which nothing has moved for too long."""
-        for client in room.idle(self.clients, self.limits.idle_s):
-            self.accounts.count("connections_idle_closed")
-            client.transport.close()
-
-    def buffered(self) -> int:
-        """Bytes that wait to be written, to either side."""
-        return sum(client.buffered() for client in self.clients)
 
 
 class ClientSide(asyncio.Protocol):
     """The connection that a client opened."""
 
-    def __init__(self, traffic: Traffic, number: int) -> None:
+    def __init__(self, traffic: Traffic) -> None:
         self._traffic = traffic
-        self._account = ConnectionAccount(traffic.accounts, number)
+        self.number = traffic.next_number()
+        self._account = ConnectionAccount(traffic.accounts, self.number)
         self.framer = Framer(traffic.heads, self._account, traffic.budget)
-        self._feed = self.framer.feed_client
+        self.is_at_rest = False
+        self.request: bytes | None = None
+        """What came alone and waits for its answer, since ``since``: both are framed together."""
+        self.since = 0
         self._write = NOT_CONNECTED.write
         self.transport: asyncio.Transport = NOT_CONNECTED
         self._model = ModelSide(self, traffic)
@@ -183,12 +81,10 @@ class ClientSide(asyncio.Protocol):
             self._receive_aside(data)
             return
         self._write(data)
-        traffic = self._traffic
-        traffic.seen.append((self._feed, _FROM_CLIENT, data, monotonic_ns()))
-        if not 1 < len(traffic.seen) < traffic.most or len(data) > SEEN_LARGE:
-            traffic.on_edge()
-            if traffic.lame:
-                self.stop_if_answered()
+        if self.request is None and len(data) <= self._traffic.alone:
+            self.request, self.since = data, monotonic_ns()
+        else:
+            self._receive_more(data)
 
     def eof_received(self) -> bool:
         """Half-close towards the model after what is still to be written."""
@@ -208,7 +104,7 @@ class ClientSide(asyncio.Protocol):
             return
         self._traffic.clients.discard(self)
         self._traffic.accounts.count("connections_open", -1)
-        self._traffic.catch_up()
+        self.catch_up()
         self.framer.end_client(monotonic_ns())
         if self._dialling is not None:
             self._dialling.cancel()
@@ -265,6 +161,21 @@ class ClientSide(asyncio.Protocol):
 
     # --- of the wire -------------------------------------------------------------------------------------------------
 
+    def rest(self) -> None:
+        """The framer has taken something: see whether anything is under way."""
+        self.is_at_rest = self.framer.is_at_rest and self._account.is_judged
+
+    def await_no_answer(self) -> None:
+        """Frame a request that waits for its answer with whatever is framed next."""
+        if self.request is not None:
+            self._traffic.arrivals.waiting.append((self, self.request, self.since, None, 0))
+            self.request = None
+
+    def catch_up(self) -> None:
+        """Frame everything that was forwarded on this connection, and what else was answered."""
+        self.await_no_answer()
+        self._traffic.arrivals.settle()
+
     def stop_if_answered(self) -> None:
         """Lame duck: once a request is complete whose answer will end the connection, read nothing more."""
         framer = self.framer
@@ -274,7 +185,7 @@ class ClientSide(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Between two requests of HTTP/1."""
         framer = self.framer
-        return framer.reason is None and not framer.queue and framer.between_requests
+        return self.request is None and framer.reason is None and not framer.queue and framer.between_requests
 
     def is_busy(self) -> bool:
         """A request, an answer or an opaque stream is under way."""
@@ -314,6 +225,15 @@ class ClientSide(asyncio.Protocol):
         if not self.eof_received():
             self.transport.close()
 
+    def _receive_more(self, data: bytes) -> None:
+        """Bytes that are more than a small request alone, or a lame duck's."""
+        traffic = self._traffic
+        self.await_no_answer()
+        traffic.arrivals.waiting.append((self, data, monotonic_ns(), None, 0))
+        traffic.on_edge(len(data))
+        if traffic.lame:
+            self.stop_if_answered()
+
     def _receive_aside(self, data: bytes) -> None:
         """Bytes that have no model to go to, or not yet."""
         if self._dialling is not None and self._aside is not None:
@@ -331,7 +251,6 @@ class ModelSide(asyncio.Protocol):
     def __init__(self, client: ClientSide, traffic: Traffic) -> None:
         self._client = client
         self._traffic = traffic
-        self._feed = client.framer.feed_server
         self._write = NOT_CONNECTED.write
         self.transport: asyncio.Transport = NOT_CONNECTED
 
@@ -347,14 +266,16 @@ class ModelSide(asyncio.Protocol):
             self._receive_lame(data)
             return
         self._write(data)
-        traffic.seen.append((self._feed, _FROM_MODEL, data, monotonic_ns()))
-        if not 1 < len(traffic.seen) < traffic.most or len(data) > SEEN_LARGE:
-            traffic.on_edge()
+        client, waiting = self._client, traffic.arrivals.waiting
+        waiting.append((client, client.request, client.since, data, monotonic_ns()))
+        client.request = None
+        if not 1 < len(waiting) < traffic.most or len(data) > SEEN_LARGE:
+            traffic.on_edge(len(data))
 
     def eof_received(self) -> bool:
         """The model ends its side: complete or truncate what is under way, then half-close."""
         client, now = self._client, monotonic_ns()
-        self._traffic.catch_up()
+        client.catch_up()
         if held := client.framer.flush_lame():
             client.transport.write(held)
         client.framer.end_server(now, reset=False)
@@ -364,7 +285,7 @@ class ModelSide(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """A reset of the model's becomes a reset of the client's, after what is still to be written."""
         client = self._client
-        self._traffic.catch_up()
+        client.catch_up()
         client.framer.end_server(monotonic_ns(), reset=exc is not None)
         if exc is not None:
             reset(client.transport)
@@ -391,7 +312,7 @@ class ModelSide(asyncio.Protocol):
     def _receive_lame(self, data: bytes) -> None:
         client = self._client
         self._traffic.accounts.tally[_FROM_MODEL] += len(data)
-        self._traffic.catch_up()
+        client.catch_up()
         if passed := client.framer.feed_lame(data, monotonic_ns()):
             client.transport.write(passed)
         if client.framer.closed:

@@ -43,25 +43,25 @@ class RequestFraming:
     Attributes:
         queue: requests without a complete exchange, oldest first.
         reason: why the bytes are opaque; None while they are framed.
+        number: of the next request.
         closed: a lame duck's last answer is complete.
     """
 
     __slots__ = (
         "_answer_closes", "_budget", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_live",
-        "_number", "_out", "_requests", "_responses", "_rest", "_sent", "_server_body", "_server_buffer",
-        "_server_since", "_sink", "closed", "queue", "reason",
+        "_out", "_rest", "_sent", "_server_body", "_server_buffer",
+        "_server_since", "_sink", "closed", "number", "queue", "reason",
     )  # fmt: skip
 
     def __init__(self, heads: Heads, sink: Sink, budget: Budget) -> None:
         self._heads, self._budget = heads, budget
-        self._requests, self._responses = heads.requests, heads.responses
         self._sink = sink
         self.queue: deque[Pending] = deque()
         self.reason: Opaque | None = None
         self.closed = False
         self._live = True
         """Neither opaque nor ended."""
-        self._number = 0
+        self.number = 0
         self._client_body: Body | None = None
         self._client_buffer = _Held()
         self._client_since = 0
@@ -80,25 +80,17 @@ class RequestFraming:
         """Every request byte that was fed belongs to a complete request."""
         return self._client_body is None and not self._client_buffer and not self._held
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Nothing is under way, and the next byte begins a request."""
+        return self._live and not self.queue and self.between_requests and self._out is None
+
     # --- what the client sent ---------------------------------------------------------------------------------
 
     def feed_client(self, data: bytes, now: int) -> None:
         """Bytes that were forwarded to the model."""
         if not self._live:
             return
-        if self._client_body is None and not self._client_buffer and self._held is None and not self.queue:
-            # The usual case first: one whole small request, with a head that was seen before.
-            stop = data.find(END) + 4
-            head = data[:stop]
-            parsed = self._requests.get(head)
-            if parsed is not None and parsed.is_plain and stop + parsed.length == len(data):
-                pending = Pending(self._number, parsed, head, now)
-                pending.request_body = data[stop:]
-                pending.request_done = True
-                self._number += 1
-                self.queue.append(pending)
-                self._sink.begun(pending)
-                return
         try:
             self._client(data, now)
         except FramingError as error:
@@ -155,11 +147,11 @@ class RequestFraming:
         if len(head) > HEAD_CAP:
             raise FramingError(f"expected a head of at most {HEAD_CAP} bytes")
         parsed = self._heads.request(head)
-        pending = Pending(self._number, parsed, head, since)
+        pending = Pending(self.number, parsed, head, since)
         if len(self.queue) >= PIPELINE or not self._budget.take(len(head) + PENDING_BYTES):
             raise FramingLimitError(f"expected at most {PIPELINE} requests under way, and room for them")
         pending.charged = len(head) + PENDING_BYTES
-        self._number += 1
+        self.number += 1
         self.queue.append(pending)
         self._sink.begun(pending)
         length = parsed.length
@@ -228,7 +220,7 @@ class RequestFraming:
     def _reason_of(self, error: FramingError) -> Opaque:
         if isinstance(error, FramingLimitError):
             return Opaque.LIMIT
-        return Opaque.NOT_HTTP if isinstance(error, NotHttpError) and not self._number else Opaque.UNFRAMED
+        return Opaque.NOT_HTTP if isinstance(error, NotHttpError) and not self.number else Opaque.UNFRAMED
 
     def _give_up(self, reason: Opaque) -> None:
         if self.reason is None:

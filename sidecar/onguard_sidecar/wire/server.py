@@ -27,7 +27,8 @@ from onguard_sidecar.wire.health import Health
 from onguard_sidecar.wire.limits import BUFFER_BYTES
 from onguard_sidecar.wire.matching import Matcher
 from onguard_sidecar.wire.outbox import BACKLOG_BYTES, Outbox
-from onguard_sidecar.wire.proxy import ModelSide, Traffic
+from onguard_sidecar.wire.proxy import ClientSide, ModelSide
+from onguard_sidecar.wire.traffic import Traffic
 
 LOOPBACK: Final = "127.0.0.1"
 LOOPBACK_6: Final = "::1"
@@ -72,7 +73,7 @@ class Wire:
         settings = self._settings
         self._read_config()
         health = await self._listen(lambda: Health(self._is_lame), settings.health_port)
-        data = await self._listen(self.traffic.client, settings.wire_port)
+        data = await self._listen(lambda: ClientSide(self.traffic), settings.wire_port)
         self._servers = [data, health]
         await self._share()
         self._every(SWEEP_S, self._sweep)

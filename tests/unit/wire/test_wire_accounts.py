@@ -1,13 +1,14 @@
 """Every request is in exactly one counter, and epochs judge inference only, each request once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onguard.contract import CONNECTION_REQUESTS, UNIT
-from onguard_sidecar.exchange import BODY_CAP, Exchange
+from onguard_sidecar.exchange import BODY_CAP, Exchange, Fields
 from onguard_sidecar.ledger import EPOCH_NS, EpochRow, Ledger, layout_of
 from onguard_sidecar.wire.accounts import Accounts, ConnectionAccount
 from onguard_sidecar.wire.config import WireConfig
@@ -28,8 +29,8 @@ def answer(status: int) -> bytes:
 class Kept(list[Exchange]):
     """An outbox that keeps everything."""
 
-    def offer(self, exchange: Exchange) -> None:
-        self.append(exchange)
+    def offer(self, exchanges: Sequence[Fields], size: int) -> None:
+        self.extend(starmap(Exchange, exchanges))
 
 
 class Bench:
