@@ -32,16 +32,23 @@ from typing import Final
 
 import numpy as np
 
+from onguard import contract
+from onguard.budget import reference_alpha
 from onguard.cause import Labels
 from onguard.limits import Floats
 from onguard.performance import Baseline, Change, Errors, change
 from onguard.quantiles import clopper_pearson
+from onguard.spec import FalseAlarms
 
 COVERAGE: Final = 0.95
 """With labels for a smaller share of the rows nothing is judged: late labels are not those of random rows."""
 FRACTIONS: Final = np.array([0.01, 0.04, 0.16, 0.32, 0.64, 0.95])
 """Bets as fractions of the largest that H0 allows."""
 HALF: Final = float(np.log(2.0))
+SHARE: Final = 0.2
+"""Of a budget like that of ``falseAlarms``, and beside it: no objective of a ModelDeployment judges labels yet."""
+TOLERANCE: Final = 0.01
+"""Widest rise of the error that does not matter."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -171,6 +178,13 @@ class ConceptDetector:
         """Evidence against one reference or tolerance is none against another."""
         parts = (*self.baseline.errors.rows.tolist(), *self.baseline.errors.wrong.tolist(), self.alpha, self.tolerance)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def detector_of(baseline: Baseline, false_alarms: FalseAlarms) -> ConceptDetector:
+    """A detector that takes the labels of each scrape; false alarms are at most ``SHARE`` of ``false_alarms``."""
+    scrapes = false_alarms.per / contract.SCRAPE_S
+    log_alarm = max(float(np.log(scrapes / (SHARE * false_alarms.at_most))), 0.0)
+    return ConceptDetector(baseline, log_alarm=log_alarm, alpha=reference_alpha(1), tolerance=TOLERANCE)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)

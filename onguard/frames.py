@@ -40,6 +40,8 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     began: float
     """When it became that."""
     pods: tuple[PodFrame, ...] = ()
+    labelled: tuple[tuple[int, int], ...] = ()
+    """Rows of the visit that have a label, and those of them that are wrong, by score bin; empty: none have."""
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

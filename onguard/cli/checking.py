@@ -1,22 +1,17 @@
 """``onguard check``: one batch of rows against a reference."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import msgspec
 import typer
 from rich.console import Console
 
 from onguard import batch
-from onguard.building import unknown_column
-from onguard.calibrating import truth
 from onguard.cli import cells, checked, labelled, references, tables
 from onguard.cli.faults import fail
 from onguard.columns import Floats
 from onguard.profile import Profile, ProfileError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FOUND: Final = 1
 
@@ -48,7 +43,7 @@ def check(
     """
     try:
         reference = references.read_profile(profile)
-        table, labels = _labels(tables.read(file), label)
+        table, labels = tables.with_truth(tables.read(file), label)
         seen = _look(file.name, reference, cells.batch_of(reference, table), labels, (alpha, tolerance))
     except (tables.TableError, ProfileError, ValueError, OSError) as error:
         fail(
@@ -64,16 +59,6 @@ def check(
         _tell(seen, html)
     if not seen.is_quiet:
         raise typer.Exit(FOUND)
-
-
-def _labels(table: "pa.Table", name: str | None) -> tuple["pa.Table", Floats | None]:
-    """The other columns, and the truth."""
-    if name is None:
-        return table, None
-    if name not in table.column_names:
-        raise ProfileError(unknown_column(name, table.column_names))
-    column = tables.columns_of(table.select([name]))[0]
-    return table.drop_columns([name]), truth(column)
 
 
 def _look(

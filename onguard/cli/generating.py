@@ -22,7 +22,7 @@ class Rows(Protocol):
     """Where rows come from."""
 
     def draw(self, count: int, random: Random) -> Floats:
-        """(count, features) cells."""
+        """(count, features) cells, and where rows have a label one more column of it: 0, 1 or NaN."""
 
 
 class FromProfile:
@@ -52,10 +52,11 @@ class FromFile:
 
     Args:
         cells: (rows, features) of the file, at least one row.
+        labels: (rows,) of them; None: they have none.
     """
 
-    def __init__(self, cells: Floats) -> None:
-        self._cells = cells
+    def __init__(self, cells: Floats, labels: Floats | None = None) -> None:
+        self._cells = cells if labels is None else np.column_stack([cells, labels])
         self._next = 0
 
     def draw(self, count: int, random: Random) -> Floats:  # noqa: ARG002 - the file decides

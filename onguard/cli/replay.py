@@ -12,6 +12,7 @@ from typing import Final
 
 from onguard.cli import stagehand
 from onguard.cli.stagehand import Model, Names
+from onguard.cli.truths import Watch
 from onguard.decide import Verdict
 from onguard.frames import Frame
 from onguard.profile import Profile
@@ -61,6 +62,7 @@ class Engine:
         self._objectives_hash = of_spec(model.name, model.spec, "").objectives_hash
         self._first_seen: dict[str, float] = {}
         self._alarms = QUIET
+        self._labels = Watch(profile, model.spec.false_alarms)
         self.evidence = Evidence()
         self.evaluation: Evaluation | None = None
         self.visits = 0
@@ -83,6 +85,7 @@ class Engine:
             objectives_hash=self._objectives_hash,
             measurement=False,
             now=now,
+            labelled=self._labels.see(frame),
         )
         evaluation = evaluate.evaluate(noted, inputs)
         outcome = deciding.decide_on(seen, evaluation, now=now)

@@ -14,7 +14,9 @@ from onguard.cli.faults import fail
 from onguard.cli.generating import FaultError, FromFile, FromProfile, Rows, fault_of
 from onguard.cli.replay import Engine, Turn
 from onguard.cli.traffic import Script, Traffic, Weather
+from onguard.concept import COVERAGE
 from onguard.decide import Phase
+from onguard.performance import baseline_of
 from onguard.profile import Profile, ProfileError
 from onguard.quantities import Duration, Ratio
 
@@ -29,6 +31,12 @@ def simulate(
         Path | None, typer.Option(help="Rows that are served, in order; without it they are drawn from the reference.")
     ] = None,
     then: Annotated[Path | None, typer.Option(help="Rows that are served after the change.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="A column of --data and --then with the truth, 0 or 1: it is known as soon as rows are served."
+        ),
+    ] = None,
     fault: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,9 +66,9 @@ def simulate(
     """
     try:
         model, reference = policies.read_policy(policy), references.read_profile(profile)
-        calm = Weather(rows=_rows(data, reference))
+        calm = Weather(rows=_rows(data, reference, label))
         after = Weather(
-            rows=_rows(then, reference) if then is not None else calm.rows,
+            rows=_rows(then, reference, label) if then is not None else calm.rows,
             faults=[fault_of(text, reference) for text in fault or ()],
             errors=Ratio.parse(errors) if errors else 0.0,
             slow=Ratio.parse(slow) if slow else None,
@@ -89,13 +97,23 @@ def simulate(
         raise typer.Exit(ACTED)
 
 
-def _rows(file: Path | None, reference: Profile) -> Rows:
+def _rows(file: Path | None, reference: Profile, label: str | None) -> Rows:
     if file is None:
+        if label is not None:
+            raise tables.TableError("expected --data with --label: rows that are drawn have no label")
         return FromProfile(reference)
-    read = cells.batch_of(reference, tables.read(file)).cells
+    table, labels = tables.with_truth(tables.read(file), label)
+    read = cells.batch_of(reference, table).cells
     if not len(read):
         raise tables.TableError(f"{file}: expected at least 1 row, got 0")
-    return FromFile(read)
+    if labels is None:
+        return FromFile(read)
+    if baseline_of(reference) is None:
+        raise ProfileError("expected a reference with labels (onguard profile --label), got one without")
+    known = float(np.mean(np.isfinite(labels)))
+    if known < COVERAGE:
+        raise tables.TableError(f"{file}: expected a label in {COVERAGE:.0%} of the rows, got one in {known:.1%}")
+    return FromFile(read, labels)
 
 
 def _run(engine: Engine, traffic: Traffic, writer: recordings.Writer | None, *, as_json: bool) -> list[Turn]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from onguard import columns
 from onguard.building import unknown_column
+from onguard.calibrating import truth
 from onguard.columns import Column, Floats, Ints
 from onguard.profile import Kind, ProfileError
 
@@ -170,3 +171,17 @@ def drop(table: "pa.Table", names: Iterable[str]) -> "pa.Table":
         if name not in table.column_names:
             raise ProfileError(unknown_column(name, table.column_names))
     return table.drop_columns(list(names))
+
+
+def with_truth(table: "pa.Table", label: str | None) -> tuple["pa.Table", Floats | None]:
+    """
+    The other columns, and (rows,) labels: 0, 1 or NaN; None without the name of one.
+
+    Raises:
+        ProfileError: for a column that is not there, or a value that is no label.
+    """
+    if label is None:
+        return table, None
+    if label not in table.column_names:
+        raise ProfileError(unknown_column(label, table.column_names))
+    return table.drop_columns([label]), truth(_column(label, table.column(label)))

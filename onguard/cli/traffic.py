@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Iterator, Sequence
 
+import numpy as np
+
 from onguard import contract
 from onguard.cli.cells import Counter
 from onguard.cli.generating import Fault, Random, Rows
+from onguard.cli.truths import Collector
 from onguard.counts import Epoch, Report, to_wire
 from onguard.frames import Frame, PodFrame
+from onguard.performance import baseline_of
 from onguard.profile import Profile
 from onguard.sidecar_config import of_spec
 from onguard.spec import BaselineMode, Spec
@@ -62,18 +66,22 @@ class Script:
 class _Pod:
     """Counters of one pod."""
 
-    def __init__(self, uid: str, revision: str, arm: str, born: float, profile: Profile) -> None:
-        self.uid, self.revision, self.arm, self.born = uid, revision, arm, born
+    def __init__(self, uid: str, revision: str, born: float, *, profile: Profile, collector: Collector | None) -> None:
+        self.uid, self.revision, self.arm, self.born = uid, revision, contract.ARM_CANDIDATE, born
+        self._features, self._collector = len(profile.features), collector
         self._counter = Counter(profile)
         self._epochs: list[Epoch] = []
         self._requests = 0
 
     def serve(self, epoch: int, requests: int, weather: Weather, *, allowed: Sequence[float], random: Random) -> None:
         """Serve one epoch."""
-        cells = weather.rows.draw(requests, random)
+        rows = weather.rows.draw(requests, random)
+        cells = np.ascontiguousarray(rows[:, : self._features])
         for fault in weather.faults:
             fault.apply(cells, random)
         self._counter.add(cells)
+        if rows.shape[1] > self._features and self._collector is not None:
+            self._collector.add(cells, rows[:, self._features])
         self._requests += requests
         slow = [weather.slow if weather.slow is not None else share / 2 for share in allowed]
         connections = -(-requests // contract.CONNECTION_REQUESTS)
@@ -139,6 +147,7 @@ class Traffic:
         self._allowed = [1.0 - latency.quantile for latency in spec.objectives.latency[: contract.LATENCY_SLOTS]]
         self._hash = of_spec("", spec, "").objectives_hash
         self._has_baseline = spec.release.baseline.mode is BaselineMode.SERVE
+        self._collector = Collector(profile) if baseline_of(profile) is not None else None
         self._generation = 0
         self.current, self._began = OLD, script.start
         self._pods = self._started(OLD, script.pods, script.start - 600.0)
@@ -157,7 +166,8 @@ class Traffic:
             end = at + contract.EPOCH_S
             if end % contract.SCRAPE_S == 0:
                 pods = tuple(pod.frame(end, self._hash, self._profile) for pod in self._pods)
-                yield Frame(at=end, current=self.current, began=self._began, pods=pods)
+                labelled = self._collector.take() if self._collector is not None else ()
+                yield Frame(at=end, current=self.current, began=self._began, pods=pods, labelled=labelled)
 
     def roll_back(self, at: float) -> None:
         """The old revision serves again."""
@@ -183,4 +193,4 @@ class Traffic:
     def _started(self, revision: str, count: int, at: float) -> list[_Pod]:
         self._generation += 1
         names = [f"{revision}-{self._generation}-{n}" for n in range(count)]
-        return [_Pod(name, revision, contract.ARM_CANDIDATE, at, self._profile) for name in names]
+        return [_Pod(name, revision, at, profile=self._profile, collector=self._collector) for name in names]

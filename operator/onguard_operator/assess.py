@@ -26,6 +26,8 @@ SUSPICION: Final = 0.5
 BENIGN_AFTER_S: Final = 60.0
 AMBIGUOUS_REQUESTS: Final = 2000.0
 """So many requests decide whether a shift passes ``retrainAt``; until then it is not called benign if it may."""
+PERFORMANCE: Final = "performance"
+"""What an alarm of labels is called: they are no objective yet."""
 _SERVICE: Final = (Objective.ERRORS, Objective.LATENCY)
 _GOOD: Final = (Standing.GOOD, Standing.ASSUMED_GOOD)
 
@@ -46,6 +48,19 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """What labels say, where something brings them: a simulation does, live traffic does not yet."""
+
+    verdict: Labels = Labels.UNKNOWN
+    figures: tuple[Measured, ...] = ()
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the error is worse than the reference's."""
+        return self.verdict in (Labels.WORSE, Labels.CONCEPT)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Surroundings:
     """What is not in the counters: availability, saturation, doubts about the measuring, strength of a release."""
 
@@ -59,8 +74,7 @@ class Surroundings:
     """Faults of the data's way here that explain an alarm of drift; None: it takes more rows to tell."""
     memory: Measured | None = None
     """The memory objective, while it is broken."""
-    labels: Labels = Labels.UNKNOWN
-    """What labels say, where something brings them."""
+    labelled: Labelled = dataclasses.field(default_factory=Labelled)
 
 
 def findings_of(evidence: Evidence, judges: Judges) -> Mapping[str, Finding]:
@@ -136,7 +150,7 @@ def table_input(evidence: Evidence, findings: Mapping[str, Finding], spec: Spec,
         service=signal_of(f for o in _SERVICE for f in by[o]),
         inputs=signal_of(by[Objective.DRIFT]),
         outputs=signal_of(by[Objective.OUTPUTS]),
-        labels=around.labels,
+        labels=around.labelled.verdict,
         fresh=is_fresh(evidence, findings, watch_s=float(spec.release.watch), around=around),
         saturated=around.saturated,
         beyond_retrain=_is_beyond(drift, spec),
@@ -211,6 +225,7 @@ def figures_of(findings: Mapping[str, Finding], around: Surroundings) -> list[Me
     figures = list(around.comparison.figures)
     if around.availability_text:
         figures.append(Measured(name="availability", detail=around.availability_text))
+    figures += around.labelled.figures
     figures += [around.memory] if around.memory is not None else []
     figures += [Measured(name=f"upstream: {fault.kind}", detail=fault.text) for fault in around.upstream or ()]
     ordered = sorted(findings.items(), key=lambda item: (not item[1].alarmed, -item[1].log_e))
@@ -248,5 +263,5 @@ def leading_objective(findings: Mapping[str, Finding], around: Surroundings) -> 
     if around.comparison.verdict in (Arms.WORSE, Arms.DIFFERENT) and around.comparison.log_e:
         return max(around.comparison.log_e, key=lambda name: around.comparison.log_e[name])
     broken = {name: f.log_e - f.log_threshold for name, f in findings.items() if f.alarmed}
-    otherwise = Objective.MEMORY.value if around.memory is not None else ""
+    otherwise = PERFORMANCE if around.labelled.is_worse else Objective.MEMORY.value if around.memory is not None else ""
     return max(broken, key=lambda name: broken[name], default=otherwise)

@@ -29,7 +29,7 @@ from onguard_operator import (
     resources,
     strength,
 )
-from onguard_operator.assess import Comparison, Surroundings
+from onguard_operator.assess import Comparison, Labelled, Surroundings
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import PodReading, Setting
 from onguard_operator.guarding import is_injected
@@ -73,6 +73,7 @@ class Evaluation:
         """Names of the objectives that are broken."""
         names = [name for name, finding in self.findings.items() if finding.alarmed]
         names += ["availability"] if self.around.availability.value == "alarm" else []
+        names += [assess.PERFORMANCE] if self.around.labelled.is_worse else []
         return sorted([*names, *(["memory"] if self.is_memory_broken else [])])
 
     @property
@@ -93,6 +94,7 @@ class Inputs:
     measurement: bool
     """Many models alarm together: what is in doubt is the measuring."""
     now: float
+    labelled: Labelled = dataclasses.field(default_factory=Labelled)
 
 
 def note_revision(evidence: Evidence, seen: Observed, *, broken: frozenset[str], now: float) -> Evidence:
@@ -244,6 +246,7 @@ def _around(evidence: Evidence, inputs: Inputs, judges: Judges, comparison: Comp
         comparison=comparison,
         strength=strength.of_release(evidence, judges),
         upstream=explained(evidence, inputs.profile),
+        labelled=inputs.labelled,
         memory=resources.breach(
             seen.spec.objectives.memory, resources.memory_share(inputs.usages), evidence.memory_since, inputs.now
         ),

@@ -9,8 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from onguard import arms, bounded, concept, contract, decide, detectors
-from onguard.budget import SHARES, Objective, reference_alpha
-from onguard.cause import Arms, Attribution, Cause, Labels, Signal, Strength, attribute
+from onguard.cause import Arms, Attribution, Cause, Signal, Strength, attribute
 from onguard.concept import ConceptDetector
 from onguard.counts import Counts
 from onguard.decide import Action, Memory, Phase, World
@@ -19,7 +18,7 @@ from onguard.performance import Errors, baseline_of
 from onguard.profile import Profile
 from onguard.spec import Spec, parse_spec
 from onguard_operator import assess, gather
-from onguard_operator.assess import Comparison, Surroundings
+from onguard_operator.assess import Comparison, Labelled, Surroundings
 from onguard_operator.evaluate import explained
 from onguard_operator.evidence import Evidence
 from onguard_operator.gather import Intake, Setting
@@ -36,9 +35,6 @@ ROWS: Final = 200
 """Requests a scrape."""
 EPOCHS: Final = contract.SCRAPE_S // contract.EPOCH_S
 ABSTAINED: Final = (Cause.NONE, Cause.UNKNOWN)
-LABELS_SHARE: Final = SHARES[Objective.ERRORS]
-"""Labels have a budget like that of errors: nothing that is deployed judges them yet."""
-TOLERANCE: Final = 0.01
 MANIFEST: Final = {
     "targetRef": {"name": "m"},
     "reference": {"configMap": {"name": "m"}},
@@ -76,9 +72,7 @@ def detector_of(profile: Profile, spec: Spec) -> ConceptDetector:
     baseline = baseline_of(profile)
     if baseline is None:
         raise ValueError("expected a reference with labels")
-    scrapes = spec.false_alarms.per / contract.SCRAPE_S
-    log_alarm = float(np.log(scrapes / (LABELS_SHARE * spec.false_alarms.at_most)))
-    return ConceptDetector(baseline, log_alarm=log_alarm, alpha=reference_alpha(1), tolerance=TOLERANCE)
+    return concept.detector_of(baseline, spec.false_alarms)
 
 
 class Run:
@@ -167,7 +161,7 @@ class Run:
             comparison=Comparison(verdict=verdict),
             strength=strength,
             upstream=explained(self.evidence, self.scenario.profile),
-            labels=concept.labels(self.labels, self.concept) if self.fault.is_labelled else Labels.UNKNOWN,
+            labelled=Labelled(verdict=concept.labels(self.labels, self.concept)),
         )
 
     def _decide(self, scrape: int) -> None:
