@@ -22,6 +22,9 @@ bin. Each of the two takes half of the budget.
 Counts are divided by the design effect of the reference's errors, if that is known: days that are bad by themselves
 are no change.
 
+The error as a whole has the smaller slack and would speak first. Where most of the rise is at equal scores it waits for
+twice the logarithm of A, so that the test which can say why has its turn.
+
 *Latch.* What is found stays until there is a new reference: only that makes it good.
 """
 
@@ -239,11 +242,13 @@ def step(detector: ConceptDetector, state: ConceptState, live: Errors) -> Concep
     moved = dataclasses.replace(state, steps=state.steps + 1, log_r=np.logaddexp(state.log_r, 0.0) + np.stack(gains))
     alarm = detector.log_alarm + HALF
     grows = state.since != (None, None) or bool(np.any(state.log_d > alarm / 2))
+    recent = state.recent + live if grows else live
+    bars = (alarm * (2.0 if change(detector.baseline, recent).is_mostly_equal_scores else 1.0), alarm)
     first, second = (
-        since if since is not None or log_d < alarm else moved.steps
-        for since, log_d in zip(state.since, moved.log_d, strict=True)
+        since if since is not None or log_d < bar else moved.steps
+        for since, log_d, bar in zip(state.since, moved.log_d, bars, strict=True)
     )
-    return dataclasses.replace(moved, since=(first, second), recent=state.recent + live if grows else live)
+    return dataclasses.replace(moved, since=(first, second), recent=recent)
 
 
 def _gain(errors: Errors, limits: Floats) -> Floats:
