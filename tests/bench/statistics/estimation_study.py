@@ -11,7 +11,7 @@ from onguard import building, concept, performance
 from onguard.columns import of_numbers
 from onguard.performance import Baseline
 from onguard.profile import Kind
-from tests.bench.statistics import datasets
+from tests.bench.statistics import datasets, venvs
 from tests.bench.statistics.scenario import Model
 
 Floats = npt.NDArray[np.float64]
@@ -30,11 +30,12 @@ class Batch:
     labels: Floats
 
 
-def study() -> dict[str, Any]:
-    """Both tables."""
+def study(*, with_peer: bool) -> dict[str, Any]:
+    """Both tables, and NannyML's estimate of the first."""
     employment, flights = _employment(), _flights()
     return {
         "employment": summary(_compared(*employment)),
+        "nannyml_mae": _nannyml_mae() if with_peer else None,
         "flights": [row | _judged(flights[0], batch) for row, batch in _compared(*flights)],
         "flights_reference": {"error": flights[0].errors.rate, "design_effect": flights[0].effect},
     }
@@ -50,13 +51,30 @@ def _baseline(scores: Floats, labels: Floats, days: npt.NDArray[np.int64] | None
     return found
 
 
+def _nannyml_mae() -> float:
+    scores, labels, first = _employment_rows()
+    arrays = {"reference_scores": scores[:first], "reference_labels": labels[:first], "scores": scores[first:]}
+    errors = venvs.call("nannyml", "nannyml_cbpe", arrays, {"chunk": CHUNK, "threshold": 0.5})["errors"]
+    wrong = ((scores >= 0.5) != (labels > 0.5))[first:]
+    true = [float(wrong[i : i + CHUNK].mean()) for i in range(0, len(wrong), CHUNK)]
+    return round(float(np.mean([abs(a - b) for a, b in zip(errors, true, strict=True)])), 5)
+
+
+def _employment_rows() -> tuple[Floats, Floats, int]:
+    """Scores, labels and the first row after the reference."""
+    table = datasets.employment()
+    first = int(np.count_nonzero(table.days == 2015)) if table.days is not None else 0
+    return datasets.employment_scores(), table.label, first
+
+
 def _employment() -> tuple[Baseline, list[Batch]]:
     """The reference of 2015 and chunks of the years after it, with the scores that come with the data."""
-    scores, table = datasets.employment_scores(), datasets.employment()
-    first = int(np.count_nonzero(table.days == 2015)) if table.days is not None else 0
-    starts = range(first, len(table), CHUNK)
-    chunks = [Batch(name=str(i), scores=scores[i : i + CHUNK], labels=table.label[i : i + CHUNK]) for i in starts]
-    return _baseline(scores[:first], table.label[:first], None), chunks
+    scores, labels, first = _employment_rows()
+    chunks = [
+        Batch(name=str(i), scores=scores[i : i + CHUNK], labels=labels[i : i + CHUNK])
+        for i in range(first, len(labels), CHUNK)
+    ]
+    return _baseline(scores[:first], labels[:first], None), chunks
 
 
 def _flights() -> tuple[Baseline, list[Batch]]:

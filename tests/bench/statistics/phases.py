@@ -76,9 +76,9 @@ def natural(short: bool) -> list[dict[str, Any]]:
     return [] if short else natural_study.study()
 
 
-def estimation(_: bool) -> dict[str, Any]:
+def estimation(short: bool) -> dict[str, Any]:
     """Errors expected without labels."""
-    return estimation_study.study()
+    return estimation_study.study(with_peer=not short)
 
 
 PHASES: Final[dict[str, Phase]] = {

@@ -207,12 +207,13 @@ def _estimates(found: dict[str, Any] | None) -> str:
         for r in found["flights"]
     ]
     head = ("month", "error", "estimated", "change by the mix", "change at equal scores", "labels say")
+    peer = f", of NannyML's CBPE {found['nannyml_mae']:.4f}" if found["nannyml_mae"] is not None else ""
     covered, effect = _rate([of["covered"], of["chunks"]]), f"{known['design_effect']:.0f}"
     return f"""## Performance with and without labels
 
 Error expected from scores alone, by score bin. On the employment data, with the scores that come with them, over
-{of["chunks"]} chunks of 5,000 rows of the years after the reference: mean absolute error {of["mae"]:.4f}; of the
-reference's error, taken as it is, {of["mae_constant"]:.4f}. The 95 % limits hold the true error of {covered} of the
+{of["chunks"]} chunks of 5,000 rows of the years after the reference: mean absolute error {of["mae"]:.4f}{peer}; of
+the reference's error, taken as it is, {of["mae_constant"]:.4f}. The 95 % limits hold the true error of {covered} of the
 chunks.
 
 On flights, with a model of January and February and a reference of March (error {known["error"]:.3f}), the meaning of
