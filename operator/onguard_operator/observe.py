@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from onguard import contract
-from onguard.spec import Spec
-from onguard_operator import config_maps, naming, rollback
+from onguard.decide import Action
+from onguard.spec import BaselineMode, Spec
+from onguard_operator import config_maps, naming, records, rollback
 from onguard_operator.cluster import Cluster, ForbiddenError, Kind
 from onguard_operator.objects import (
     Object,
@@ -23,6 +24,10 @@ from onguard_operator.objects import (
 
 GATE: Final = {"app.kubernetes.io/component": "gate"}
 """Labels of the gate's Service, which its EndpointSlices carry too."""
+SHARED_S: Final = 10.0
+"""Surroundings that many models have in common may be so old: less than a scrape, so that each visit has news."""
+SLOW_S: Final = 30.0
+"""What a person changes now and then may be so old: rights, the namespace's labels, and what metrics-server knows."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,31 +108,30 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
     Raises:
         ClusterError: if something that must be readable is not; an absent object is part of the picture.
     """
-    space = namespace_of(mdep)
+    space, source = namespace_of(mdep), spec.actions.retrain.from_
     mark = {contract.LABEL_MODEL_DEPLOYMENT: name_of(mdep)}
     target = await cluster.find(Kind.DEPLOYMENT, space, spec.target_ref.name)
-    reference, source = spec.reference.config_map, spec.actions.retrain.from_
-    profile_name = reference.name if reference else naming.learned_profile(name_of(mdep))
-    found = await asyncio.gather(
-        cluster.find(Kind.NAMESPACE, None, space),
-        cluster.find(Kind.CONFIG_MAP, space, profile_name),
-        _find_cron_job(cluster, space, source.name if source else None),
-        cluster.find(Kind.REPLICA_SET, space, naming.baseline(name_of(mdep))),
-    )
     lists = await asyncio.gather(
-        cluster.list(Kind.SERVICE, space),
-        cluster.list(Kind.ENDPOINT_SLICE, space),
+        cluster.list(Kind.SERVICE, space, within=SHARED_S),
+        cluster.list(Kind.ENDPOINT_SLICE, space, within=SHARED_S),
         cluster.list(Kind.CONTROLLER_REVISION, space, labels=mark),
         cluster.list(Kind.DECISION, space, labels=mark),
-        cluster.list(Kind.JOB, space, labels=mark),
-        cluster.list(Kind.ENDPOINT_SLICE, operator_namespace, labels=GATE),
+        cluster.list(Kind.ENDPOINT_SLICE, operator_namespace, labels=GATE, within=SHARED_S),
         cluster.list(Kind.CONFIG_MAP, space, labels=mark),
     )
     may = await asyncio.gather(
-        cluster.is_allowed("patch", Kind.DEPLOYMENT, space), cluster.is_allowed("create", Kind.JOB, space)
+        cluster.is_allowed("patch", Kind.DEPLOYMENT, space, within=SLOW_S),
+        cluster.is_allowed("create", Kind.JOB, space, within=SLOW_S),
     )
     replica_sets, pods = await _workload(cluster, space, target)
-    services, slices, templates, decisions, jobs, gates, ours = lists
+    services, slices, templates, decisions, gates, ours = lists
+    found = await asyncio.gather(
+        cluster.find(Kind.NAMESPACE, None, space, within=SLOW_S),
+        _find_profile(cluster, mdep, spec, ours),
+        _find_cron_job(cluster, space, source.name if source else None),
+        _find_baseline(cluster, mdep, spec, pods),
+    )
+    jobs = await _find_jobs(cluster, space, mark, decisions)
     good = sorted((t for t in templates if is_owned_by(t, mdep)), key=lambda t: int(t["revision"]))
     named = [*_templates(target, replica_sets), *(rollback.template_in(item) for item in good)]
     maps = await _config_maps(cluster, space, named, [item for item in ours if config_maps.is_copy(item)])
@@ -141,18 +145,50 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
         services=services,
         slices=slices,
         profile_map=found[1],
-        sidecar_map=next((item for item in ours if name_of(item) == naming.sidecar_config_name(name_of(mdep))), None),
+        sidecar_map=_named(ours, naming.sidecar_config_name(name_of(mdep))),
         config_maps={name: item for name, item in maps.items() if item is not None},
         contents={name: config_maps.content_digest(item) for name, item in maps.items()},
         cron_job=found[2],
         good_templates=good,
         decisions=_about(mdep, decisions),
-        jobs=[job for job in jobs if any(is_owned_by(job, decision) for decision in decisions)],
-        baseline=found[3] if found[3] and is_owned_by(found[3], mdep) else None,
+        jobs=jobs,
+        baseline=found[3],
         is_gate_ready=any(_is_serving(piece) for piece in gates),
         may_restart=may[0],
         may_retrain=may[1],
     )
+
+
+async def _find_profile(cluster: Cluster, mdep: Object, spec: Spec, ours: Sequence[Object]) -> Object | None:
+    """The reference: the user's, or the one that was learnt, which is an object of ours."""
+    given = spec.reference.config_map
+    if given is not None:
+        return await cluster.find(Kind.CONFIG_MAP, namespace_of(mdep), given.name)
+    return _named(ours, naming.learned_profile(name_of(mdep)))
+
+
+def _named(items: Sequence[Object], name: str) -> Object | None:
+    return next((item for item in items if name_of(item) == name), None)
+
+
+async def _find_baseline(cluster: Cluster, mdep: Object, spec: Spec, pods: Sequence[Object]) -> Object | None:
+    """The baseline arm's ReplicaSet; asked for only where there may be one."""
+    if spec.release.baseline.mode is not BaselineMode.SERVE and not any(
+        contract.LABEL_ARM in labels_of(p) for p in pods
+    ):
+        return None
+    found = await cluster.find(Kind.REPLICA_SET, namespace_of(mdep), naming.baseline(name_of(mdep)))
+    return found if found is not None and is_owned_by(found, mdep) else None
+
+
+async def _find_jobs(
+    cluster: Cluster, space: str, mark: Mapping[str, str], decisions: Sequence[Object]
+) -> Sequence[Object]:
+    """Jobs that open Decisions have started; asked for only where one may have."""
+    if not any(d["spec"]["action"] == Action.RETRAIN and records.is_open(d) for d in decisions):
+        return ()
+    jobs = await cluster.list(Kind.JOB, space, labels=mark)
+    return [job for job in jobs if any(is_owned_by(job, decision) for decision in decisions)]
 
 
 def _is_serving(piece: Object) -> bool:

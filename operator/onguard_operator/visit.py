@@ -45,7 +45,7 @@ from onguard_operator.evidence import Evidence
 from onguard_operator.fleet import Fleet
 from onguard_operator.lease import Lease
 from onguard_operator.objects import Object, is_terminating, name_of, namespace_of, uid_of
-from onguard_operator.observe import Observed, observe
+from onguard_operator.observe import SLOW_S, Observed, observe
 from onguard_operator.plan import ApplyConfig, Means, config_of, plan
 from onguard_operator.scheduler import Key
 from onguard_operator.scrape import NotReadable, Reading, Scraper
@@ -204,7 +204,8 @@ class Visitor:
             return []
         labels = seen.target["spec"]["selector"].get("matchLabels")
         try:
-            found = await self._tools.cluster.list(Kind.POD_METRICS, namespace_of(seen.mdep), labels=labels)
+            space = namespace_of(seen.mdep)
+            found = await self._tools.cluster.list(Kind.POD_METRICS, space, labels=labels, within=SLOW_S)
         except ClusterError as error:
             _log.debug("no resource metrics: %s", error)
             return []

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -15,6 +16,7 @@ from kubernetes.aio import config as kubernetes_config
 from onguard import contract
 from onguard_operator.cluster.errors import ConflictError, InvalidError, NotFoundError, UnavailableError, of_response
 from onguard_operator.cluster.kinds import Kind
+from onguard_operator.cluster.recent import Question, Recent
 from onguard_operator.objects import Object
 
 PAGE: Final = 500
@@ -31,31 +33,46 @@ class Cluster:
     The API server. Every method raises ``ClusterError`` and nothing else.
 
     Reads are live (no ``resourceVersion``, so never from a cache behind the store): what is decided on them
-    may be destructive.
+    may be destructive. Only a reader that says ``within`` gets an answer that is up to so many seconds old.
     """
 
-    def __init__(self, api: kubernetes_client.ApiClient) -> None:
+    def __init__(self, api: kubernetes_client.ApiClient, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._api = api
+        self._recent = Recent(monotonic)
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
         """Read one object."""
         return await self._request("GET", kind.path(namespace, name))
 
-    async def find(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
+    async def find(self, kind: Kind, namespace: str | None, name: str, *, within: float = 0.0) -> Object | None:
         """Read one object; None where there is none."""
+        question = Question("get", kind, namespace, name)
+        found: Object | None = await self._recent.ask(question, within, lambda: self._find(kind, namespace, name))
+        return found
+
+    async def _find(self, kind: Kind, namespace: str | None, name: str) -> Object | None:
         try:
             return await self.get(kind, namespace, name)
         except NotFoundError:
             return None
 
     async def list(
-        self, kind: Kind, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        namespace: str | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        within: float = 0.0,
     ) -> list[Object]:
         """Read all objects of a kind, in pages; ``apiVersion`` and ``kind`` are filled in."""
+        selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
+        question = Question("list", kind, namespace, selector)
+        found: list[Object] = await self._recent.ask(question, within, lambda: self._list(kind, namespace, selector))
+        return found
+
+    async def _list(self, kind: Kind, namespace: str | None, selector: str) -> Sequence[Object]:
         found: list[Object] = []
-        query = {"limit": str(PAGE)}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
         while True:
             page = await self._request("GET", kind.path(namespace), query=query)
             found += [{"apiVersion": kind.api_version, "kind": kind.kind, **item} for item in page.get("items") or ()]
@@ -67,12 +84,14 @@ class Cluster:
     async def create(self, kind: Kind, body: Object) -> Object:
         """Create; ExistsError if the name is taken."""
         namespace = (body.get("metadata") or {}).get("namespace")
-        return await self._request("POST", kind.path(namespace), body=body, query=_MANAGER)
+        return await self._write(kind, namespace, "POST", kind.path(namespace), body=body, query=_MANAGER)
 
     async def apply(self, kind: Kind, body: Object) -> Object:
         """Server-side apply under our field manager; fields of others that we name are taken over."""
         meta = body["metadata"]
-        return await self._request(
+        return await self._write(
+            kind,
+            meta.get("namespace"),
             "PATCH",
             kind.path(meta.get("namespace"), meta["name"]),
             body=body,
@@ -98,7 +117,10 @@ class Cluster:
         pinned = {"uid": meta["uid"], "resourceVersion": meta["resourceVersion"]}
         body = {**change, "metadata": {**change.get("metadata", {}), **pinned}}
         path = kind.path(meta.get("namespace"), meta["name"], subresource)
-        return await self._request("PATCH", path, body=body, query={"fieldManager": manager}, content_type=_MERGE)
+        query = {"fieldManager": manager}
+        return await self._write(
+            kind, meta.get("namespace"), "PATCH", path, body=body, query=query, content_type=_MERGE
+        )
 
     async def edit(self, kind: Kind, target: Object, operations: Sequence[Object]) -> Object:
         """
@@ -110,11 +132,10 @@ class Cluster:
         tests = [
             {"op": "test", "path": f"/metadata/{field}", "value": meta[field]} for field in ("uid", "resourceVersion")
         ]
-        path = kind.path(meta.get("namespace"), meta["name"])
+        space, path = meta.get("namespace"), kind.path(meta.get("namespace"), meta["name"])
+        body = [*tests, *operations]
         try:
-            return await self._request(
-                "PATCH", path, body=[*tests, *operations], query=_MANAGER, content_type=_JSON_PATCH
-            )
+            return await self._write(kind, space, "PATCH", path, body=body, query=_MANAGER, content_type=_JSON_PATCH)
         except InvalidError as error:
             # A failed `test` is answered with 422, like content that the server refuses; only the first is a race.
             current = await self.get(kind, meta.get("namespace"), meta["name"])
@@ -127,12 +148,17 @@ class Cluster:
         meta = target["metadata"]
         options = {"preconditions": {"uid": meta["uid"]}, "propagationPolicy": "Background"}
         try:
-            await self._request("DELETE", kind.path(meta.get("namespace"), meta["name"]), body=options)
+            space = meta.get("namespace")
+            await self._write(kind, space, "DELETE", kind.path(space, meta["name"]), body=options)
         except NotFoundError:
             return
 
-    async def is_allowed(self, verb: str, kind: Kind, namespace: str) -> bool:
+    async def is_allowed(self, verb: str, kind: Kind, namespace: str, *, within: float = 0.0) -> bool:
         """Ask whether the operator itself may do this in this namespace."""
+        question = Question("review", kind, namespace, verb)
+        return bool(await self._recent.ask(question, within, lambda: self._review(verb, kind, namespace)))
+
+    async def _review(self, verb: str, kind: Kind, namespace: str) -> bool:
         attributes = {"namespace": namespace, "verb": verb, "group": kind.group, "resource": kind.resource}
         review = {
             "apiVersion": Kind.ACCESS_REVIEW.api_version,
@@ -146,6 +172,16 @@ class Cluster:
         """``(major, minor)`` of the API server."""
         answer = await self._request("GET", "/version")
         return int(answer["major"]), int("".join(c for c in answer["minor"] if c.isdigit()))
+
+    async def close(self) -> None:
+        """End reads that nobody waits for any more."""
+        await self._recent.close()
+
+    async def _write(self, kind: Kind, namespace: str | None, method: str, path: str, **request: Any) -> Object:
+        try:
+            return await self._request(method, path, **request)
+        finally:
+            self._recent.forget(kind, namespace)
 
     async def _request(
         self,
@@ -202,4 +238,8 @@ async def open_cluster(environment: Mapping[str, str] | None = None) -> AsyncIte
         from_file: Callable[..., Awaitable[None]] = kubernetes_config.load_kube_config
         await from_file(config_file=env.get("KUBECONFIG"), client_configuration=configuration, persist_config=False)
     async with kubernetes_client.ApiClient(configuration) as api:
-        yield Cluster(api)
+        cluster = Cluster(api)
+        try:
+            yield cluster
+        finally:
+            await cluster.close()

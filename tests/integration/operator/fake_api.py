@@ -48,6 +48,8 @@ class FakeApi:
     clock: Callable[[], datetime]
     objects: dict[Place, Object] = field(default_factory=dict)
     writes: list[tuple[str, str]] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+    """Every request, answered or not."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, resource) that the operator may not do."""
     writes_until_outage: int | None = None
@@ -144,6 +146,7 @@ class FakeApi:
     # --- HTTP ------------------------------------------------------------------------------------------------
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request."""
+        self.requests.append(f"{request.method} {request.path}")
         if self.writes_until_outage is not None and self.writes_until_outage <= 0:
             return web.Response(status=503)
         body = json.loads(await request.read() or b"null")
@@ -262,7 +265,9 @@ async def serve(api: FakeApi) -> Any:
     configuration = kubernetes_client.Configuration(host=f"http://127.0.0.1:{port}")
     try:
         async with kubernetes_client.ApiClient(configuration) as client:
-            yield Cluster(client)
+            cluster = Cluster(client, monotonic=lambda: api.clock().timestamp())
+            yield cluster
+            await cluster.close()
     finally:
         await runner.cleanup()
 
