@@ -160,11 +160,12 @@ async def observe(cluster: Cluster, mdep: Object, spec: Spec, *, operator_namesp
 
 
 async def _find_profile(cluster: Cluster, mdep: Object, spec: Spec, ours: Sequence[Object]) -> Object | None:
-    """The reference: the user's, or the one that was learnt, which is an object of ours."""
-    given = spec.reference.config_map
-    if given is not None:
-        return await cluster.find(Kind.CONFIG_MAP, namespace_of(mdep), given.name)
-    return _named(ours, naming.learned_profile(name_of(mdep)))
+    """The reference: the user's, or the one that was learnt, which is an object of ours unless its name is taken."""
+    given, learnt = spec.reference.config_map, naming.learned_profile(name_of(mdep))
+    known = _named(ours, learnt) if given is None else None
+    if known is not None or (given is None and spec.reference.learn is None):
+        return known
+    return await cluster.find(Kind.CONFIG_MAP, namespace_of(mdep), given.name if given is not None else learnt)
 
 
 def _named(items: Sequence[Object], name: str) -> Object | None:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import time
 import urllib.error
 import urllib.request
 
@@ -47,7 +48,11 @@ def in_namespace(alert, namespace, **changes):
 
 @pytest.fixture
 def shop(api, gate, namespace):
-    api.must("POST", f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments", MDEP)
+    path = f"/apis/onguard.dev/v1alpha1/namespaces/{namespace}/modeldeployments"
+    api.must("POST", path, MDEP)
+    # The gate asks the API server's cache, which on a busy machine lags behind a write.
+    while not api.must("GET", f"{path}?resourceVersion=0")["items"]:
+        time.sleep(0.05)
     return namespace
 
 
