@@ -264,7 +264,7 @@ def labels(detector: ConceptDetector, state: ConceptState) -> Labels:
     What the cause table is told.
 
     >>> before = Errors(np.full(2, 5000.0), np.array([500.0, 1500.0]))
-    >>> baseline = Baseline(np.array([0.5]), before, threshold=0.5, effect=1.0, is_iid=True)
+    >>> baseline = Baseline(np.array([0.5]), before, threshold=0.5, effect=1.0)
     >>> detector = ConceptDetector(baseline, log_alarm=12.0, alpha=0.01, tolerance=0.01)
     >>> state = start(detector)
     >>> labels(detector, state)

@@ -112,22 +112,20 @@ class Baseline:
     Attributes:
         edges: of the score bins.
         errors: as many rows as are independent.
-        effect: variance between days over the binomial variance, at least 1.
-        is_iid: no time stamps said how much days differ.
+        effect: variance between days over the binomial variance, at least 1; 1 without time stamps.
     """
 
     edges: Floats
     errors: Errors
     threshold: float
     effect: float
-    is_iid: bool
 
     def counted(self, scores: Floats, labels: Floats) -> Errors:
         """
         Count rows with a finite score and a label of 0 or 1; others are left out.
 
         >>> nothing = Errors(np.zeros(2), np.zeros(2))
-        >>> half = Baseline(np.array([0.5]), nothing, threshold=0.5, effect=1.0, is_iid=True)
+        >>> half = Baseline(np.array([0.5]), nothing, threshold=0.5, effect=1.0)
         >>> half.counted(np.array([0.1, 0.2, 0.9, np.nan]), np.array([0.0, 1.0, np.nan, 1.0])).wrong
         array([1., 0.])
         """
@@ -146,7 +144,7 @@ def baseline_of(profile: Profile) -> Baseline | None:
         return None
     effect = max(found.design_effect or 1.0, 1.0)
     errors = Errors(np.array(found.rows, np.float64), np.array(found.wrong, np.float64)).thinned(effect)
-    return Baseline(np.array(found.edges), errors, found.threshold, effect, found.design_effect is None)
+    return Baseline(np.array(found.edges), errors, found.threshold, effect)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,7 +179,7 @@ def change(baseline: Baseline, live: Errors) -> Change:
         ValueError: without a labelled row, or with other bins.
 
     >>> before = Errors(np.array([500.0, 500.0]), np.array([50.0, 150.0]))
-    >>> baseline = Baseline(np.array([0.5]), before, threshold=0.5, effect=1.0, is_iid=True)
+    >>> baseline = Baseline(np.array([0.5]), before, threshold=0.5, effect=1.0)
     >>> found = change(baseline, Errors(np.array([100.0, 300.0]), np.array([10.0, 150.0])))
     >>> found.now.value, found.by_mix.value, found.at_equal_scores.value
     (0.4, 0.05, 0.15)

@@ -112,8 +112,6 @@ def sentences(found: Performance) -> Iterator[str]:
         yield from _of_labels(found.judged)
     if found.estimate is not None:
         yield from _of_scores(found.estimate)
-        if found.baseline is not None and found.baseline.is_iid:
-            yield "Errors of one day are taken to be as independent as those of many: the reference has no time stamps."
     elif found.why_not:
         yield f"The error is not estimated: {found.why_not}."
 

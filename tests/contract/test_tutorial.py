@@ -36,7 +36,7 @@ def test_everything_in_the_tutorial_happens(tmp_path, monkeypatch):
             missing = [line for line in shown if plain(line).strip() not in plain(result.output)]
             assert not missing, (command, missing, result.output)
             ran += 1
-    assert ran == PAGE.count("\n$ onguard ") == 9
+    assert ran == PAGE.count("\n$ onguard ") == 10
 
 
 def test_the_command_page_has_every_command_and_option():

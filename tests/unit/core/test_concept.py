@@ -26,7 +26,7 @@ def draw(rng: np.random.Generator, size: int, mix: Floats = MIX, rates: Floats =
 
 
 def baseline(rng: np.random.Generator, rows: int = 18_000) -> Baseline:
-    return Baseline(np.arange(7.0), draw(rng, rows), threshold=0.5, effect=1.0, is_iid=True)
+    return Baseline(np.arange(7.0), draw(rng, rows), threshold=0.5, effect=1.0)
 
 
 def detector(known: Baseline, tolerance: float = 0.01) -> ConceptDetector:

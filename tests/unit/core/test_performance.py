@@ -22,7 +22,7 @@ OTHER_MIX = np.array([0.05, 0.1, 0.2, 0.15, 0.2, 0.1, 0.1, 0.1])
 
 def baseline(errors: Errors, *, effect: float = 1.0) -> Baseline:
     edges = np.arange(errors.rows.size - 1, dtype=np.float64)
-    return Baseline(edges, errors.thinned(effect), threshold=0.5, effect=effect, is_iid=True)
+    return Baseline(edges, errors.thinned(effect), threshold=0.5, effect=effect)
 
 
 def draw(rng: np.random.Generator, size: int, mix: Floats = MIX, rates: Floats = RATES) -> Errors:
@@ -130,7 +130,6 @@ def test_a_reference_counts_its_own_errors() -> None:
     profile = reference(1, 20_000, threshold=0.3)
     found = baseline_of(decode_profile(encode_profile(profile)))
     assert found is not None
-    assert found.is_iid
     values = dict(scored(1, 20_000))
     all_rows = found.counted(values["score"], values["truth"])
     assert all_rows.rate == pytest.approx(float(((values["score"] >= 0.3) != (values["truth"] > 0)).mean()))
@@ -142,7 +141,7 @@ def test_days_that_differ_at_equal_scores_are_noticed() -> None:
     steady, swinging = (baseline_of(reference(2, 20_000, days=30, swing=swing)) for swing in (0.0, 0.15))
     assert steady is not None
     assert swinging is not None
-    assert (steady.effect, steady.is_iid) == (1.0, False)
+    assert steady.effect == 1.0
     assert swinging.effect > 3
     assert swinging.errors.total == pytest.approx(steady.errors.total / swinging.effect)
 
