@@ -43,6 +43,8 @@ def check(
     """
     try:
         reference = references.read_profile(profile)
+        if label in reference.layout.names:
+            fail(f'expected a label, got "{label}", which is a feature of the reference')
         table, labels = tables.with_truth(tables.read(file), label)
         seen = _look(file.name, reference, cells.batch_of(reference, table), labels, (alpha, tolerance))
     except (tables.TableError, ProfileError, ValueError, OSError) as error:

@@ -115,8 +115,9 @@ def test_a_reference_without_labels_estimates_nothing_and_says_why(known: Path, 
     ("column", "values", "message"),
     [
         ("bougth", None, 'got "bougth"; did you mean "bought"?'),
-        ("age", None, "expected a label of 0 or 1 - at column"),
-        ("score", None, "expected a label of 0 or 1"),
+        ("age", None, 'expected a label, got "age", which is a feature'),
+        ("score", None, 'expected a label, got "score"'),
+        ("days", ["1", "2", "3"], 'expected a label of 0 or 1 - at column "days", row 2'),
         ("other", ["0", "1", "maybe"], 'at column "other", row 3'),
     ],
 )
@@ -143,3 +144,17 @@ def test_the_threshold_is_the_one_of_the_reference(tmp_path: Path) -> None:
     table = labelled(2000, seed=3)
     wrong = (np.asarray(table["score"]) >= 0.9) != (np.asarray(table["bought"]) > 0)
     assert report["performance"]["labelled"]["error"]["value"] == pytest.approx(wrong.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "score", [np.full(400, 0.7), np.where(np.arange(400) % 9, 0.2, np.nan), np.where(np.arange(400) % 2, 1e300, -1e300)]
+)
+@pytest.mark.parametrize("truth", [np.zeros(400), np.ones(400), np.where(np.arange(400) % 3, 1.0, np.nan)])
+def test_any_scores_and_labels_have_a_result(tmp_path: Path, score: np.ndarray, truth: np.ndarray) -> None:
+    table = pa.table({"x": np.arange(400.0), "score": pa.array(score), "truth": pa.array(truth, from_pandas=True)})
+    file, out = written(table, tmp_path / "b.parquet"), tmp_path / "p.json"
+    assert run("profile", file, *OUTPUTS, "--label", "truth", "-o", out).exit_code == 0
+    code, report = check(out, table, tmp_path, "--label", "truth", "--html", tmp_path / "p.html")
+    assert (code, report["verdict"]) == (0, "quiet")
+    error = report["performance"]["estimated"]["error"]
+    assert 0.0 <= error["low"] <= error["value"] <= error["high"] <= 1.0
