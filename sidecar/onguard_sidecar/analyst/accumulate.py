@@ -6,7 +6,9 @@ hence exact whatever the order and the grouping of the rows.
 """
 
 import math
+import struct
 from collections.abc import Sequence
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -17,13 +19,14 @@ from onguard.binning import exponent_cells
 from onguard.counts import SUM_SCALE, Counts, Ints
 from onguard.profile import CLIP_SD, EXPONENT_CELLS, Profile
 from onguard_sidecar.analyst.knots import Floats, Indices, Knots
+from onguard_sidecar.decoding.batch import MAX_ROWS
 
 Mask = npt.NDArray[np.bool_]
 
-BUFFER_ROWS: Final = 512
-"""Rows counted at once: enough to spread numpy's cost per call, few enough for the processor's cache."""
-BUFFER_CELLS: Final = 1 << 17
-"""Bound of the buffer for profiles of many features: 1 MiB."""
+BUFFER_CELLS: Final = 1 << 15
+"""Cells counted at once: enough to spread numpy's cost per call, few enough for the processor's cache."""
+BUFFER_ROWS: Final = (32, 2048)
+"""Fewest and most rows of it. 32 rows of 4096 features are 1 MiB."""
 _Z_SCALE: Final = math.isqrt(SUM_SCALE)
 """Standardised values are rounded to 1/256, so that the product of two is whole in SUM_SCALE."""
 
@@ -61,30 +64,33 @@ class Group:
         numeric = [i for i, feature in enumerate(features) if feature.numeric is not None]
         self._numeric = _index(numeric)
         self._moments = _Moments(profile, [at[i] for i in numeric])
-        self._buffer = np.empty((max(1, min(BUFFER_ROWS, BUFFER_CELLS // max(len(names), 1))), len(names)))
+        self._buffer = np.empty((_buffer_rows(len(names)), len(names)))
         self._weights = np.empty(len(self._buffer), np.int64)
         self._waiting = 0
-        self._single: list[bytes] = []
-        """Rows that came alone, behind those in the buffer."""
-        self._row_bytes = 8 * len(names)
+        self._width = len(names)
         self._last = np.full((1, len(numeric)), math.nan)
 
-    def add_packed(self, packed: bytes) -> None:
-        """Take the rows of one request, float64 values one after another; :meth:`add` says what they mean."""
-        if len(packed) == self._row_bytes:
-            self._single.append(packed)
-            if len(self._single) + self._waiting >= len(self._buffer):
-                self._settle()
-        else:
-            cells = np.frombuffer(packed).reshape(-1, self._buffer.shape[1])
-            self.add(cells, unit_shares(len(cells)))
+    def fits(self, requests: Sequence[Sequence[Sequence[float]]]) -> bool:
+        """Whether these are rows of this group, request by request."""
+        sizes = set(map(len, requests))
+        return (
+            min(sizes) > 0 and max(sizes) <= MAX_ROWS and set(map(len, chain.from_iterable(requests))) == {self._width}
+        )
 
-    def _settle(self) -> None:
-        """Rows that came alone go to the buffer, all at once."""
-        if self._single:
-            single, self._single = self._single, []
-            cells = np.frombuffer(b"".join(single)).reshape(len(single), self._buffer.shape[1])
-            self.add(cells, np.full(len(single), contract.UNIT, np.int64))
+    def add_requests(self, requests: Sequence[Sequence[Sequence[float]]]) -> int:
+        """
+        Take the rows of requests; their number.
+
+        :meth:`add` says what a row means, :meth:`fits` whether it may be taken.
+        """
+        sizes = list(map(len, requests))
+        rows = sum(sizes)
+        # By way of struct, which takes two thirds of the time of numpy's own constructors.
+        values = chain.from_iterable(chain.from_iterable(requests))
+        cells = np.frombuffer(struct.pack(f"{rows * self._width}d", *values)).reshape(rows, self._width)
+        alone = rows == len(requests)
+        self.add(cells, np.full(rows, contract.UNIT) if alone else np.concatenate([*map(unit_shares, sizes)]))
+        return rows
 
     def add(self, cells: Floats, weights: Ints) -> None:
         """
@@ -94,7 +100,6 @@ class Group:
             cells: (rows, features); NaN missing, infinite unparseable.
             weights: (rows,) share of a request in fixed point.
         """
-        self._settle()
         start, rows = 0, len(cells)
         while start < rows:
             room = min(rows - start, len(self._buffer) - self._waiting)
@@ -107,7 +112,6 @@ class Group:
 
     def flush(self) -> None:
         """Count what waits."""
-        self._settle()
         rows, self._waiting = self._waiting, 0
         if rows and len(self._features):
             cells = self._buffer[:rows]
@@ -140,6 +144,11 @@ class Group:
         cells += np.arange(len(features)) * width
         table = np.bincount(cells.ravel(), minlength=len(features) * width).reshape(len(features), width)
         self._counts.exponents[features] += table[:, :EXPONENT_CELLS]
+
+
+def _buffer_rows(width: int) -> int:
+    fewest, most = BUFFER_ROWS
+    return max(fewest, min(BUFFER_CELLS // max(width, 1), most))
 
 
 class _Moments:

@@ -17,12 +17,13 @@ from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar.analyst.accumulate import Group, unit_shares
 from onguard_sidecar.analyst.align import Aligned, Columns
 from onguard_sidecar.analyst.duplicates import Recent
-from onguard_sidecar.analyst.quick import Plain, Quick, is_rows
+from onguard_sidecar.analyst.quick import Quick, is_rows
 from onguard_sidecar.analyst.speech import Speech
 from onguard_sidecar.analyst.survey import Survey
 from onguard_sidecar.decoding import encoding, formats, heads, open_inference_grpc, openai
 from onguard_sidecar.decoding.batch import Batch, Decoded, Reason, Undecodable
 from onguard_sidecar.exchange import Exchange
+from onguard_sidecar.handover import Exchanges
 
 ANALYSED: Final = "analysed"
 DUPLICATE: Final = "duplicate"
@@ -99,12 +100,18 @@ class Analysis:
         inputs, outputs = self._inputs, self._outputs
         if self._mapped or inputs is None or not inputs.columns.is_plain or (outputs and not outputs.columns.is_plain):
             return None
-        plain = Plain(outputs.group, len(outputs.columns.kept)) if outputs else None
-        rows = Plain(inputs.group, len(inputs.columns.kept))
-        return Quick(rows, plain, recent=self._recent, seen=self.tally, fits=self._is_quick)
+        answers = outputs.group if outputs else None
+        return Quick(inputs.group, answers, recent=self._recent, seen=self.tally, fits=self._is_quick)
 
     def _is_quick(self, head: heads.Head) -> bool:
         return not self._is_probe(head) and is_rows(self.config.protocol, head)
+
+    def take_plain(self, exchanges: Exchanges, *, now: float) -> list[str] | None:
+        """As :meth:`take`, of exchanges that are all the usual; None: they are not, and nothing was done."""
+        if self._quick is None or self._asked is not None:
+            return None
+        are_new = self._quick.take(exchanges, now)
+        return None if are_new is None else [ANALYSED if is_new else DUPLICATE for is_new in are_new]
 
     def take(self, exchange: Exchange, *, now: float) -> str:
         """
@@ -117,10 +124,6 @@ class Analysis:
         Returns:
             The ledger's field that it belongs to.
         """
-        if self._quick is not None and self._asked is None:
-            is_new = self._quick.take(exchange, now)
-            if is_new is not None:
-                return ANALYSED if is_new else DUPLICATE
         head = heads.parse(exchange.request_head)
         if self._is_probe(head) or self._is_call_of_another_model(exchange, head):
             return PROBE

@@ -6,6 +6,7 @@ the one in its slot, so that under more distinct bodies than slots some repeats 
 """
 
 import array
+from collections.abc import Iterable
 from typing import Final
 
 WINDOW_S: Final = 60.0
@@ -39,6 +40,19 @@ class Recent:
             return True
         self._hashes[slot], self._times[slot] = number, now
         return False
+
+    def note_all(self, bodies: Iterable[bytes], *, now: float) -> list[bool]:
+        """Whether each of these is new, one after another, as :meth:`seen` of each, in half of its time."""
+        key, slots, hashes, times = self._key, self._slots, self._hashes, self._times
+        latest, are_new = now - WINDOW_S, []
+        for body in bodies:
+            number = (hash(body) ^ key) & _64_BITS or 1
+            slot = number % slots
+            is_new = hashes[slot] != number or times[slot] <= latest
+            if is_new:
+                hashes[slot], times[slot] = number, now
+            are_new.append(is_new)
+        return are_new
 
     def forget(self, body: bytes) -> None:
         """Take back a note: the body turned out to be undecodable, so each copy of it is."""

@@ -20,7 +20,7 @@ from onguard_sidecar.analyst.books import Books
 from onguard_sidecar.analyst.state import State
 from onguard_sidecar.decoding.batch import Reason
 from onguard_sidecar.exchange import Exchange
-from onguard_sidecar.handover import DATAGRAM_MAX, HandoverError, Receiver
+from onguard_sidecar.handover import DATAGRAM_MAX, Exchanges, HandoverError, Receiver
 
 log: Final = logging.getLogger(__name__)
 
@@ -116,15 +116,30 @@ class Intake:
         self._take(exchanges)
         return True
 
-    def _take(self, exchanges: list[Exchange]) -> None:
-        if not exchanges:
+    def _take(self, exchanges: Exchanges) -> None:
+        if not len(exchanges):
             return
         now, before = self._clock(), self._state.analysis.tally.rows
-        outcomes = collections.Counter(self._outcome(exchange, now) for exchange in exchanges)
+        outcomes = collections.Counter(self._outcomes(exchanges, now))
         outcomes["rows"] = self._state.analysis.tally.rows - before
         ledger = self._books.current(self._state.boot)
         if ledger is not None:
             ledger.add_all(outcomes)
+
+    def _outcomes(self, exchanges: Exchanges, now: float) -> list[str]:
+        """Of the usual ones all together; where one is not, it is looked for by halves."""
+        try:
+            outcomes = self._state.analysis.take_plain(exchanges, now=now)
+        except Exception as error:  # noqa: BLE001  # as below
+            self._note(error)
+            return [undecodable(Reason.INTERNAL)] * len(exchanges)
+        if outcomes is not None:
+            return outcomes
+        if len(exchanges) == 1:
+            return [self._outcome(exchange, now) for exchange in exchanges]
+        half = len(exchanges) // 2
+        first, second = exchanges.between(0, half), exchanges.between(half, len(exchanges))
+        return self._outcomes(first, now) + self._outcomes(second, now)
 
     def _outcome(self, exchange: Exchange, now: float) -> str:
         try:

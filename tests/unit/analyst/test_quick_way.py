@@ -11,6 +11,7 @@ from onguard.profile import Group, Profile
 from onguard.sidecar_config import SidecarConfig
 from onguard_sidecar.analyst.analysis import Analysis
 from onguard_sidecar.exchange import CLIENT_ABORTED, REQUEST_TRUNCATED, Exchange
+from onguard_sidecar.handover import Exchanges
 from tests.unit.analyst.references import numeric, profile
 
 PLAIN = profile(numeric("a", atoms=(1.0,)), numeric("b"), numeric("s", group=Group.OUTPUT), moments=("a", "b"))
@@ -52,12 +53,18 @@ EXCHANGES = st.builds(
 )
 
 
-@given(st.sampled_from([PLAIN, TWO_OUTPUTS, NO_OUTPUTS]), st.lists(EXCHANGES, max_size=12))
-def test_both_ways_count_the_same(reference: Profile, stream: list[Exchange]) -> None:
+def take_all(analysis: Analysis, stream: list[Exchange]) -> list[str]:
+    """As the analyst does: together where all are plain, else one by one."""
+    outcomes = analysis.take_plain(Exchanges.of(stream), now=1.0) if stream else []
+    return [analysis.take(exchange, now=1.0) for exchange in stream] if outcomes is None else outcomes
+
+
+@given(st.sampled_from([PLAIN, TWO_OUTPUTS, NO_OUTPUTS]), st.lists(st.lists(EXCHANGES, max_size=4), max_size=6))
+def test_both_ways_count_the_same(reference: Profile, batches: list[list[Exchange]]) -> None:
     quick, general = (Analysis(SidecarConfig(model="m", match_model="m"), reference, b"key") for _ in range(2))
     assert quick._quick is not None
-    general._quick = None
-    assert [quick.take(e, now=1.0) for e in stream] == [general.take(e, now=1.0) for e in stream]
+    for stream in batches:
+        assert take_all(quick, stream) == [general.take(e, now=1.0) for e in stream]
     ours, theirs = quick.counts(), general.counts()
     for field in dataclasses.fields(ours):
         np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name), err_msg=field.name)
@@ -66,12 +73,15 @@ def test_both_ways_count_the_same(reference: Profile, stream: list[Exchange]) ->
 
 def test_numbers_take_the_quick_way() -> None:
     analysis = Analysis(SidecarConfig(model="m"), PLAIN, b"key")
-    assert analysis._quick is not None
-    for body, answer in (
-        (b'{"instances":[[1,2]]}', b'{"predictions":[3]}'),
-        (b'{"instances":[[1,2],[3,4]]}', b'{"predictions":[3,4]}'),
-    ):
-        assert analysis._quick.take(exchanges(body, answer, HEADS[0], ANSWER_HEADS[0], 0, 200), 1.0)
+    stream = [
+        exchanges(body, answer, HEADS[0], ANSWER_HEADS[0], 0, 200)
+        for body, answer in (
+            (b'{"instances":[[1,2]]}', b'{"predictions":[3]}'),
+            (b'{"instances":[[1,2],[3,4]]}', b'{"predictions":[3,4]}'),
+            (b'{"instances":[[1,2]]}', b'{"predictions":[[3]]}'),
+        )
+    ]
+    assert analysis.take_plain(Exchanges.of(stream), now=1.0) == ["analysed", "analysed", "duplicate"]
 
 
 def test_memory_of_heads_is_bounded() -> None:
@@ -79,9 +89,8 @@ def test_memory_of_heads_is_bounded() -> None:
     assert analysis._quick is not None
     for number in range(1000):
         head = HEADS[0].replace(b"Host: m", b"X: %d" % number)
-        analysis.take(
-            exchanges(b'{"instances":[[%d,2]]}' % number, b'{"predictions":[3]}', head, head[5:], 0, 200), now=1.0
-        )
+        body = b'{"instances":[[%d,2]]}' % number
+        take_all(analysis, [exchanges(body, b'{"predictions":[3]}', head, head[5:], 0, 200)])
     assert len(analysis._quick._requests) <= 256
     assert len(analysis._quick._answers) <= 256
     assert analysis.tally.requests == 1000

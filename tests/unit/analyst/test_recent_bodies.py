@@ -3,15 +3,19 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onguard_sidecar.analyst.duplicates import WINDOW_S, Recent
+from onguard_sidecar.analyst.duplicates import SLOTS, WINDOW_S, Recent
 
 
 @given(st.lists(st.binary(max_size=4), max_size=30))
 def test_a_body_is_seen_exactly_when_it_came_before(bodies: list[bytes]) -> None:
-    recent, before = Recent(b"key"), set[bytes]()
+    recent, together, last = Recent(b"key"), Recent(b"key"), dict[int, bytes]()
+    found = []
     for body in bodies:
-        assert recent.seen(body, now=1.0) == (body in before)
-        before.add(body)
+        slot = recent._number(body) % SLOTS  # two bodies of one slot overwrite one another
+        assert recent.seen(body, now=1.0) == (last.get(slot) == body)
+        found.append(last.get(slot) != body)
+        last[slot] = body
+    assert together.note_all(bodies, now=1.0) == found
 
 
 def test_an_endless_loop_counts_once_a_minute() -> None:
