@@ -20,6 +20,8 @@ CLIENT_ABORTED: Final = 4
 """The client went away before the answer was complete."""
 UPSTREAM_RESET: Final = 8
 """The model reset or ended the connection before its answer was complete."""
+STALE: Final = 16
+"""The model had ended an idle connection before the request reached it: clients send it again. Never handed over."""
 
 Fields = tuple[int, int, int, int, int, int, int, int, int, bytes, bytes, bytes, bytes]
 """An exchange on its way, which needs no names."""

@@ -7,8 +7,9 @@ creates the file anew at each start and renames it into place: an analyst that s
 :attr:`Ledger.superseded` and opens again, at the latest when the wire's new connection comes in.
 
 Every request that the wire has framed to its end is in ``requests`` and in exactly one of ``not_inference``,
-``sampled_out``, ``truncated``, ``dropped_*``, ``handed_over`` and (still waiting) ``outbox``; what was handed over is
-in exactly one of the analyst's fields ``ANALYST_ACCOUNT``, ``dropped_analyst_died`` and (still on its way) neither.
+``stale``, ``sampled_out``, ``truncated``, ``dropped_*``, ``handed_over`` and (still waiting) ``outbox``; what was
+handed over is in exactly one of the analyst's fields ``ANALYST_ACCOUNT``, ``dropped_analyst_died`` and (still on its
+way) neither. Every request in ``inference`` is in exactly one of ``status_*``, ``client_aborts``, ``upstream_resets``.
 """
 
 import array
@@ -24,11 +25,12 @@ WIRE_FIELDS: Final = (
     # traffic of every kind
     "requests", "in_flight", "bytes_from_client", "bytes_from_model",
     "connections", "connections_open", "connections_opaque", "framing_failures", "upstream_failures", "answered_502",
+    "connections_http2", "connections_http2_lost",
     # inference requests only: what the objectives judge
     "inference", "errors", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other",
     "client_aborts", "upstream_resets", "response_truncated",
     # the tee's account
-    "not_inference", "sampled_out", "truncated", "outbox", "handed_over",
+    "not_inference", "stale", "sampled_out", "truncated", "outbox", "handed_over",
     "dropped_outbox_full", "dropped_no_analyst", "dropped_too_large", "dropped_analyst_died",
     # limits of the wire: reached, in use, and the limits themselves
     "connections_refused", "connections_evicted", "connections_idle_closed", "framing_limits", "copies_shed",
@@ -43,7 +45,7 @@ ANALYST_ACCOUNT: Final = (
     "analysed",
     "undecodable_no_decoder", "undecodable_bad_json", "undecodable_bad_shape", "undecodable_bad_utf8",
     "undecodable_too_large", "undecodable_too_deep", "undecodable_unsupported_encoding", "undecodable_mismatch",
-    "undecodable_response", "undecodable_internal",
+    "undecodable_response", "undecodable_lost", "undecodable_internal",
     "duplicate", "probe",
 )  # fmt: skip
 """Each exchange that the analyst received is counted in exactly one of these, before the connection that it came by
@@ -215,6 +217,23 @@ class Ledger:
         self._map_file(fd)
         self.is_private = False
         return True
+
+    @classmethod
+    def resume_wire(cls, path: Path, boot: int) -> Self:
+        """
+        Go on writing the wire's region of a ledger that another process of the same boot of the wire began.
+
+        Raises:
+            LedgerMissingError: there is none of this boot.
+            LedgerError: it is of another format.
+        """
+        ledger = cls(_open(path), base=_HEADER, generation=_WIRE_GENERATION, index=WIRE_INDEX)
+        if ledger._cells[_WIRE_BOOT] != boot:
+            ledger.close()
+            raise LedgerMissingError(f"expected a ledger of this boot, got another - at {path.name}")
+        if ledger._cells[_WIRE_GENERATION] % 2:  # its writer died half-way
+            ledger._cells[_WIRE_GENERATION] += 1
+        return ledger
 
     @classmethod
     def open_analyst(cls, path: Path, boot: int) -> Self:

@@ -19,6 +19,7 @@ from onguard_sidecar.analyst import redaction
 from onguard_sidecar.analyst.books import Books
 from onguard_sidecar.analyst.display import MAX_SHOWN, shown
 from onguard_sidecar.analyst.intake import Intake
+from onguard_sidecar.analyst.merging import merged
 from onguard_sidecar.analyst.page import View, families
 from onguard_sidecar.analyst.report import report
 from onguard_sidecar.analyst.state import State
@@ -80,9 +81,12 @@ class Admin(Collector):
         return response
 
     def snapshot(self) -> Snapshot | None:
-        """The ledger now."""
+        """The account now, of HTTP/1 and of HTTP/2."""
         ledger = self._books.current(self._state.boot)
-        return None if ledger is None else ledger.snapshot()
+        if ledger is None:
+            return None
+        wire, http2 = ledger.snapshot(), self._intake.http2()
+        return wire if http2 is None else merged(wire, http2)
 
     def collect(self) -> Iterable[Metric]:
         """Families of this moment, for the registry."""
@@ -97,6 +101,7 @@ class Admin(Collector):
             config_error=bool(state.config_error),
             profile_error=bool(state.profile_error),
             snapshot=self.snapshot(),
+            http2=self._intake.http2(),
             tally=state.analysis.tally,
             faults=self._intake.faults,
             model_use=use.model,

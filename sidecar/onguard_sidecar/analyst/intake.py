@@ -10,23 +10,31 @@ import collections
 import contextlib
 import logging
 import socket
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from onguard_sidecar import chunks
 from onguard_sidecar.analyst.analysis import undecodable
 from onguard_sidecar.analyst.books import Books
 from onguard_sidecar.analyst.state import State
 from onguard_sidecar.decoding.batch import Reason
 from onguard_sidecar.exchange import Exchange
-from onguard_sidecar.handover import DATAGRAM_MAX, Exchanges, HandoverError, Receiver
+from onguard_sidecar.handover import DATAGRAM_MAX, NOTHING, Exchanges, HandoverError, Receiver
+from onguard_sidecar.ledger import Snapshot
+
+if TYPE_CHECKING:
+    from onguard_sidecar.analyst.http2 import Http2
 
 log: Final = logging.getLogger(__name__)
 
 BACKLOG: Final = 16
 MAX_CONNECTIONS: Final = 64
 """One for each worker of the wire, and those that are just closing."""
+SWEEP_S: Final = 0.25
+"""Between two looks at what is under way on HTTP/2 connections, as often as the wire looks at the rest."""
 _KINDS_LOGGED: Final = 100
 
 
@@ -63,12 +71,16 @@ class Intake:
         self._receivers: dict[socket.socket, Receiver] = {}
         self._logged: set[str] = set()
         self._listener: socket.socket | None = None
+        self._http2: Http2 | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
         self.faults = 0
         self.malformed = 0
 
     def start(self, listener: socket.socket) -> None:
         """Accept connections on the running event loop."""
         self._listener = listener
+        if self._state.settings.http2_ledger_path.exists():  # an earlier analyst's: its counts go on
+            self._begin_http2()
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     def stop(self) -> None:
@@ -81,6 +93,14 @@ class Intake:
             while self._readable(connection):
                 pass
             self._close(connection)
+        if self._http2 is not None:
+            self._http2.close()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+    def http2(self) -> Snapshot | None:
+        """The account of HTTP/2 as of now; None while there was none."""
+        return None if self._http2 is None else self._http2.own()
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -93,6 +113,8 @@ class Intake:
             connection.close()
             return
         self._receivers[connection] = Receiver()
+        if self._http2 is not None:
+            self._open_http2(self._http2)
         asyncio.get_running_loop().add_reader(connection, self._readable, connection)
 
     def _readable(self, connection: socket.socket) -> bool:
@@ -107,7 +129,11 @@ class Intake:
             self._close(connection)
             return False
         try:
-            exchanges = self._receivers[connection].feed(datagram)
+            if chunks.are_in(datagram):
+                exchanges = NOTHING
+                (self._http2 or self._begin_http2()).feed(connection, chunks.parse(datagram))
+            else:
+                exchanges = self._receivers[connection].feed(datagram)
         except HandoverError as error:
             self.malformed += 1
             log.warning("closing a hand-over connection: %s", error)
@@ -125,6 +151,31 @@ class Intake:
         ledger = self._books.current(self._state.boot)
         if ledger is not None:
             ledger.add_all(outcomes)
+
+    def _begin_http2(self) -> "Http2":
+        """With the first connection of HTTP/2, since it costs memory."""
+        from onguard_sidecar.analyst.http2 import Http2
+
+        settings = self._state.settings
+        self._http2 = Http2(settings.http2_ledger_path, settings.wire_conf_path, self._take_one, self._note)
+        self._open_http2(self._http2)
+        self._sweep(self._http2)
+        return self._http2
+
+    def _open_http2(self, http2: "Http2") -> None:
+        """A wire that comes anew may have started anew."""
+        ledger = self._books.current(self._state.boot)
+        if ledger is not None:
+            http2.open(ledger.snapshot().wire_boot, self._state.boot)
+
+    def _sweep(self, http2: "Http2") -> None:
+        http2.sweep(time.monotonic_ns())
+        self._sweeping = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep, http2)
+
+    def _take_one(self, exchange: Exchange) -> tuple[str, int]:
+        before = self._state.analysis.tally.rows
+        outcome = self._outcome(exchange, self._clock())
+        return outcome, self._state.analysis.tally.rows - before
 
     def _outcomes(self, exchanges: Exchanges, now: float) -> list[str]:
         """Of the usual ones all together; where one is not, it is looked for by halves."""
@@ -160,4 +211,6 @@ class Intake:
     def _close(self, connection: socket.socket) -> None:
         if self._receivers.pop(connection, None) is not None:
             asyncio.get_running_loop().remove_reader(connection)
+            if self._http2 is not None:
+                self._http2.end(connection)
             connection.close()

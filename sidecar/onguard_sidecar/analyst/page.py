@@ -63,6 +63,14 @@ _HITS: Final = {
     "copy_bytes": "copies_shed",
     "outbox_bytes": "dropped_outbox_full",
 }
+_HTTP2_LIMITS: Final = {"http2_connections": "limit_connections", "http2_copy_bytes": "limit_copy_bytes"}
+_HTTP2_USED: Final = {"http2_connections": "connections_open", "http2_copy_bytes": "copy_bytes"}
+_HTTP2_HITS: Final = {
+    "http2_connections": "connections_refused",
+    "http2_framing": "framing_limits",
+    "http2_copy_bytes": "copies_shed",
+}
+"""Likewise of what the analyst holds of HTTP/2, in the ledger of its own."""
 _PLAIN: Final = ("not_inference", "sampled_out", "truncated")
 
 
@@ -73,7 +81,8 @@ class View:
 
     Attributes:
         labels: model, revision and arm, on every series.
-        snapshot: the ledger; None while the wire has not made one.
+        snapshot: the ledger, with that of HTTP/2; None while the wire has not made one.
+        http2: the ledger of HTTP/2 alone, for its limits; None while there was no such connection.
         shown: distances of the features that are shown; ``hidden`` more are not.
         bins: rows per (feature, bin); empty unless they were asked for.
     """
@@ -83,6 +92,7 @@ class View:
     config_error: bool = False
     profile_error: bool = False
     snapshot: Snapshot | None = None
+    http2: Snapshot | None = None
     tally: Tally = dataclasses.field(default_factory=Tally)
     faults: int = 0
     model_use: ResourceSample | None = None
@@ -153,7 +163,7 @@ def _all(view: View, make: _Maker) -> Iterator[Metric]:
     if view.snapshot is not None:
         yield from _traffic(view.snapshot, make)
         yield from _account(view.snapshot, make)
-        yield from _bounds(view.snapshot, make)
+        yield from _bounds(view.snapshot, view.http2, make)
     yield from _reading(view, make)
     if view.tally.speech.answers:
         yield from _speech(view.tally.speech, make)
@@ -193,19 +203,31 @@ def _traffic(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:
     yield make.counter(contract.METRIC_UPSTREAM_FAILURES, text, {(): counters["upstream_failures"]})
 
 
-def _bounds(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:
+def _bounds(snapshot: Snapshot, http2: Snapshot | None, make: _Maker) -> Iterator[Metric]:
     counters = snapshot.counters
-    limits = {(name,): counters[field] for name, field in _LIMITS.items()}
+    limits = _named(_LIMITS, snapshot) | _named(_HTTP2_LIMITS, http2)
     yield make.gauge(contract.METRIC_WIRE_LIMIT, "What the wire may hold at most.", limits, "limit")
-    used = {(name,): counters[field] for name, field in _USED.items()}
+    used = _named(_USED, snapshot) | _named(_HTTP2_USED, http2)
     yield make.gauge(contract.METRIC_WIRE_USED, "What the wire holds now.", used, "limit")
-    hits = {(name,): counters[field] for name, field in _HITS.items()}
-    text = "Times that the wire gave up a copy, framing or a connection for a limit."
+    hits = _named(_HITS, snapshot) | _named(_HTTP2_HITS, http2)
+    text = "Times that a copy, framing or a connection was given up for a limit."
     yield make.counter(contract.METRIC_WIRE_LIMIT_HITS, text, hits, "limit")
-    kinds = {("ambiguous",): counters["framing_failures"], ("limit",): counters["framing_limits"]}
+    kinds = {
+        ("ambiguous",): counters["framing_failures"],
+        ("limit",): counters["framing_limits"],
+        ("http2",): counters["connections_http2_lost"],
+    }
     kinds[("other",)] = counters["connections_opaque"] - sum(kinds.values())
-    text = "Connections whose bytes are not framed: HTTP/2, TLS, tunnels, HTTP/1 that is ambiguous or too costly."
+    text = (
+        "Connections that are not read: TLS, tunnels, HTTP/1 that is ambiguous or too costly, HTTP/2 not copied whole."
+    )
     yield make.counter(contract.METRIC_CONNECTIONS_OPAQUE, text, kinds, "reason")
+    text = "Client connections of HTTP/2."
+    yield make.counter(contract.METRIC_CONNECTIONS_HTTP2, text, {(): counters["connections_http2"]})
+
+
+def _named(fields: Mapping[str, str], snapshot: Snapshot | None) -> dict[tuple[str], int]:
+    return {} if snapshot is None else {(name,): snapshot.counters[field] for name, field in fields.items()}
 
 
 def _account(snapshot: Snapshot, make: _Maker) -> Iterator[Metric]:
@@ -219,12 +241,14 @@ def account(counters: Mapping[str, int]) -> dict[tuple[str, str], int]:
     """
     The ledger's account by outcome and reason. Its sum is what the wire has framed, less what is on its way.
 
-    A duplicate is analysed (it weighs nothing as evidence); what turned out to be a probe is no inference.
+    A duplicate is analysed (it weighs nothing as evidence); what turned out to be a probe, or never
+    reached the model, is no inference.
     """
     values = {(name, ""): counters[name] for name in _PLAIN}
     values["analysed", ""] = counters["analysed"]
     values["analysed", "duplicate"] = counters["duplicate"]
     values["not_inference", "probe"] = counters["probe"]
+    values["not_inference", "stale"] = counters["stale"]
     for name in (*ANALYST_ACCOUNT, *(name for name in counters if name.startswith("dropped_"))):
         outcome, _, reason = name.partition("_")
         if outcome in ("undecodable", "dropped"):

@@ -43,6 +43,16 @@ class Settings:
         return self.shared_dir / contract.FILE_LEDGER
 
     @property
+    def http2_ledger_path(self) -> Path:
+        """The account of HTTP/2, which the analyst keeps."""
+        return self.shared_dir / contract.FILE_LEDGER_HTTP2
+
+    @property
+    def wire_conf_path(self) -> Path:
+        """What the wire is told."""
+        return self.config_path.with_name(contract.KEY_WIRE_CONF)
+
+    @property
     def socket_path(self) -> Path:
         """Where the wire hands over."""
         return self.shared_dir / contract.FILE_HANDOVER_SOCKET

@@ -41,6 +41,8 @@ class Reason(StrEnum):
     """Not the reference's columns: rows without names of another width, or no known name among them."""
     RESPONSE = "response"
     """The request was counted; the answer could not be decoded."""
+    LOST = "lost"
+    """Some of its HTTP/2 connection's bytes are missing or can't be followed: what was under way then."""
     INTERNAL = "internal"
     """An unexpected error of ours; logged once per kind."""
 

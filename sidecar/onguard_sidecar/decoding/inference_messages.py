@@ -45,8 +45,14 @@ MESSAGES: Final[dict[str, tuple[tuple[str, int, int | str, bool], ...]]] = {
         ("outputs", 5, "InferOutputTensor", True),
         ("raw_output_contents", 6, _BYTES, True),
     ),
-    # The answer within is left as bytes, which are read as a message of its own.
-    "ModelStreamInferResponse": (("error_message", 1, _TEXT, False), ("infer_response", 2, _BYTES, False)),
+    # The answer within is left as bytes, which are read as a message of its own. MLServer sends answers without this
+    # envelope: the last two fields, which the envelope does not have, tell.
+    "ModelStreamInferResponse": (
+        ("error_message", 1, _TEXT, False),
+        ("infer_response", 2, _BYTES, False),
+        ("id", 3, _TEXT, False),
+        ("outputs", 5, _BYTES, True),
+    ),
     # What of a request or an answer tells which belong together.
     "Identity": (("model_name", 1, _TEXT, False), ("id", 3, _TEXT, False)),
 }

@@ -37,10 +37,18 @@ class Identity(NamedTuple):
 
 
 class StreamAnswer(NamedTuple):
-    """One answer of a stream: the message within, as its bytes, and whether it tells of an error."""
+    """
+    One answer of a stream.
+
+    Attributes:
+        message: the ``ModelInferResponse`` within, as its bytes.
+        is_error: it tells of an error.
+        is_bare: without the envelope, as MLServer's are: those all carry the id of the stream's first request.
+    """
 
     message: bytes
-    is_error: bool
+    is_error: bool = False
+    is_bare: bool = False
 
 
 def decode_request(body: bytes, head: Head) -> Decoded:
@@ -63,10 +71,14 @@ def identity_of(body: bytes, grpc_encoding: str) -> Identity:
 
 
 def stream_answer(body: bytes, grpc_encoding: str) -> StreamAnswer | None:
-    """One ``ModelStreamInferResponse`` with its prefix; None where it is none."""
+    """One ``ModelStreamInferResponse`` with its prefix, or (MLServer) a ``ModelInferResponse``; None: neither."""
     message = grpc_messages.only(body, grpc_encoding)
     found = None if isinstance(message, Undecodable) else _parsed("STREAM_RESPONSE", message)
-    return None if found is None else StreamAnswer(found.infer_response, bool(found.error_message))
+    if found is None or isinstance(message, Undecodable):
+        return None
+    if found.id or found.outputs:
+        return StreamAnswer(message, is_bare=True)
+    return StreamAnswer(found.infer_response, is_error=bool(found.error_message))
 
 
 def _read(kind: str, body: bytes, head: Head) -> Any:

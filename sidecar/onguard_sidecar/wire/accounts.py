@@ -11,16 +11,25 @@ from typing import Final, Protocol
 
 from onguard.contract import CONNECTION_REQUESTS, CONNECTION_SETTLE_EPOCHS, EPOCH_RING, LATENCY_SLOTS, UNIT
 from onguard_sidecar import ledger as ledgers
-from onguard_sidecar.exchange import CLIENT_ABORTED, REQUEST_TRUNCATED, RESPONSE_TRUNCATED, UPSTREAM_RESET, Fields
+from onguard_sidecar.exchange import (
+    CLIENT_ABORTED,
+    REQUEST_TRUNCATED,
+    RESPONSE_TRUNCATED,
+    STALE,
+    UPSTREAM_RESET,
+    Fields,
+)
 from onguard_sidecar.handover import size_in_batch
 from onguard_sidecar.ledger import EPOCH_NS, MAX_BOUNDS, WIRE_INDEX, Ledger
 from onguard_sidecar.wire.config import WireConfig
+from onguard_sidecar.wire.http2 import Copier, StreamCopy
 from onguard_sidecar.wire.pending import Pending
 from onguard_sidecar.wire.sink import Opaque
 
 _REQUESTS: Final = WIRE_INDEX["requests"]
 _IN_FLIGHT: Final = WIRE_INDEX["in_flight"]
 _NOT_INFERENCE: Final = WIRE_INDEX["not_inference"]
+_STALE: Final = WIRE_INDEX["stale"]
 _INFERENCE: Final = WIRE_INDEX["inference"]
 _SAMPLED_OUT: Final = WIRE_INDEX["sampled_out"]
 _STATUS: Final = (WIRE_INDEX["status_other"], *(WIRE_INDEX[f"status_{n}xx"] for n in range(1, 6)))
@@ -62,6 +71,8 @@ class Accounts:
         self.wall_ns = wall_ns
         self._outbox = outbox
         self._draw = draw
+        self.copier: Copier | None = None
+        """Takes the bytes of HTTP/2 connections."""
         self.epoch = 0
         """Id of the open epoch."""
         self._row = 0
@@ -130,7 +141,7 @@ class Accounts:
         tally[_IN_FLIGHT] -= 1
         tally[_REQUESTS] += 1
         if pending.unit < 0:
-            tally[_NOT_INFERENCE] += 1
+            tally[_STALE if pending.flags & STALE else _NOT_INFERENCE] += 1
             return
         tally[_INFERENCE] += 1
         self._judge(pending, connection, now)
@@ -275,6 +286,9 @@ class ConnectionAccount:
 
     def opaque(self, reason: Opaque, lost: list[Pending]) -> None:
         """Nothing more is framed."""
+        if reason is Opaque.HTTP2:
+            self._accounts.count("connections_http2")
+            return
         self._accounts.count("connections_opaque")
         if reason is Opaque.UNFRAMED:
             self._accounts.count("framing_failures")
@@ -282,6 +296,11 @@ class ConnectionAccount:
             self._accounts.count("framing_limits")
         for pending in lost:
             self._accounts.lose(pending)
+
+    def copied(self) -> StreamCopy | None:
+        """Where the bytes of an HTTP/2 connection go."""
+        copier = self._accounts.copier
+        return None if copier is None else copier.begin(self.id)
 
     def blame(self, is_error: bool, slow: list[bool]) -> None:
         """One of the first requests was bad: so is the connection, once, while its epoch's verdict is open."""

@@ -8,10 +8,12 @@ request still uploads. What it cannot frame without doubt makes the connection o
 
 from typing import Final
 
+from onguard_sidecar import chunks
 from onguard_sidecar.exchange import BODY_CAP, HEAD_CAP, RESPONSE_TRUNCATED, UPSTREAM_RESET
 from onguard_sidecar.wire.bodies import ChunkedBody, Copy, FixedBody
 from onguard_sidecar.wire.closing import with_close
 from onguard_sidecar.wire.heads import CHUNKED, UNTIL_END, FramingError, ResponseHead
+from onguard_sidecar.wire.http2 import SETTINGS_CAP, may_begin_settings
 from onguard_sidecar.wire.pending import Pending
 from onguard_sidecar.wire.request_framing import END, RequestFraming
 from onguard_sidecar.wire.sink import Opaque
@@ -30,6 +32,8 @@ class Framer(RequestFraming):
     def feed_server(self, data: bytes, now: int) -> None:
         """Bytes that were forwarded to the client."""
         if not self._live:
+            if self._copy is not None:
+                self._copy.server(data, now)
             return
         try:
             self._server(data, now)
@@ -39,6 +43,7 @@ class Framer(RequestFraming):
     def feed_lame(self, data: bytes, now: int) -> bytes:
         """As :meth:`feed_server`, for a lame duck: before forwarding, returns the bytes to forward now."""
         if self.reason is not None:
+            self.feed_server(data, now)
             rest, self._rest = self._rest, b""
             return rest + data
         if self._out is None:
@@ -84,7 +89,7 @@ class Framer(RequestFraming):
 
     def _server_head(self, data: bytes, at: int, now: int) -> int:
         if not self.queue or self.queue[0].response_done:
-            raise FramingError("expected no answer without a request")
+            return self._settings_first(data, at)
         buffer = self._server_buffer
         if not buffer:
             stop = data.find(END, at) + 4
@@ -100,6 +105,17 @@ class Framer(RequestFraming):
         head = bytes(buffer[:stop])
         buffer.drop(self._budget)
         return self._answer(head, data, at + stop - known, now)
+
+    def _settings_first(self, data: bytes, at: int) -> int:
+        """A server of HTTP/2 need not wait for its client: what it says is kept until that one's first bytes."""
+        buffer = self._server_buffer
+        buffer.add(data[at:], self._budget)
+        if self.number or len(buffer) > SETTINGS_CAP or not may_begin_settings(bytes(buffer[:9])):
+            raise FramingError("expected no answer without a request")
+        if self._out is not None:
+            self._out.append(data[at:])
+            self._sent = len(buffer)
+        return len(data)
 
     def _server_head_later(self) -> None:
         buffer = self._server_buffer
@@ -187,6 +203,8 @@ class Framer(RequestFraming):
 
     def end_server(self, now: int, *, reset: bool) -> None:
         """The model ended (or reset) its connection: that completes an answer without length, and ends all others."""
+        if self._copy is not None:
+            self._copy.end(chunks.SERVER_RESET if reset else chunks.SERVER_END, now)
         body = self._server_body
         if not reset and isinstance(body, FixedBody) and body.until_end and self.queue:
             self._response_done(self.queue[0])

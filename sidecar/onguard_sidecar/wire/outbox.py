@@ -8,7 +8,7 @@ exchanges are dropped and counted, not kept.
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +52,20 @@ class Outbox:
         self._messages = 0
         self._pause_s = RETRY_S[0]
         self._retry: asyncio.TimerHandle | None = None
+        self.on_end: Callable[[], None] = lambda: None
+        """Called when the analyst is gone."""
+
+    @property
+    def is_connected(self) -> bool:
+        """The analyst listens."""
+        return self._socket is not None
+
+    def pass_on(self, datagram: bytes) -> bool:
+        """Send a datagram that holds no exchanges, or drop it: whether it was taken."""
+        if self._socket is None or self._backlog_bytes + len(datagram) > BACKLOG_BYTES:
+            return False
+        self._send([datagram], 0)
+        return True
 
     def offer(self, exchanges: Sequence[Fields], size: int) -> None:
         """
@@ -212,5 +226,6 @@ class Outbox:
         self._batch, self._batch_bytes = [], EMPTY_BATCH
         self._backlog.clear()
         self._backlog_bytes = self._tally[_WAITING_BYTES] = 0
+        self.on_end()
         counted = self._ledger.accounted() + self._tally[_ANALYST_DIED]
         self._tally[_ANALYST_DIED] += max(0, self._tally[_HANDED_OVER] - counted)

@@ -3,6 +3,7 @@
 from collections import deque
 from typing import Final
 
+from onguard_sidecar import chunks
 from onguard_sidecar.exchange import BODY_CAP, CLIENT_ABORTED, HEAD_CAP, REQUEST_TRUNCATED
 from onguard_sidecar.wire.bodies import Body, ChunkedBody, Copy, FixedBody
 from onguard_sidecar.wire.heads import (
@@ -13,6 +14,7 @@ from onguard_sidecar.wire.heads import (
     NotHttpError,
     may_begin_request,
 )
+from onguard_sidecar.wire.http2 import PREFACE, StreamCopy
 from onguard_sidecar.wire.limits import PENDING_BYTES, PIPELINE, Budget
 from onguard_sidecar.wire.pending import Pending
 from onguard_sidecar.wire.sink import Opaque, Sink
@@ -48,8 +50,8 @@ class RequestFraming:
     """
 
     __slots__ = (
-        "_answer_closes", "_budget", "_client_body", "_client_buffer", "_client_since", "_heads", "_held", "_live",
-        "_out", "_rest", "_sent", "_server_body", "_server_buffer",
+        "_answer_closes", "_budget", "_client_body", "_client_buffer", "_client_since", "_copy", "_heads", "_held",
+        "_live", "_out", "_rest", "_sent", "_server_body", "_server_buffer",
         "_server_since", "_sink", "closed", "number", "queue", "reason",
     )  # fmt: skip
 
@@ -59,6 +61,8 @@ class RequestFraming:
         self.queue: deque[Pending] = deque()
         self.reason: Opaque | None = None
         self.closed = False
+        self._copy: StreamCopy | None = None
+        """Takes the bytes of HTTP/2."""
         self._live = True
         """Neither opaque nor ended."""
         self.number = 0
@@ -90,11 +94,26 @@ class RequestFraming:
     def feed_client(self, data: bytes, now: int) -> None:
         """Bytes that were forwarded to the model."""
         if not self._live:
+            if self._copy is not None:
+                self._copy.client(data, now)
+            return
+        if not self.number and (self._client_buffer[: len(PREFACE)] + data[: len(PREFACE)]).startswith(PREFACE):
+            self._begin_copy(data, now)
             return
         try:
             self._client(data, now)
         except FramingError as error:
             self._give_up(self._reason_of(error))
+
+    def _begin_copy(self, data: bytes, now: int) -> None:
+        """HTTP/2: not framed here, copied from its first byte, with what the model had said before."""
+        early, said = bytes(self._client_buffer), bytes(self._server_buffer)
+        self._give_up(Opaque.HTTP2)
+        self._copy = copy = self._sink.copied()
+        if copy is not None:
+            copy.client(early + data, now)
+            if said:
+                copy.server(said, now)
 
     def _client(self, data: bytes, now: int) -> None:
         at, end = 0, len(data)
@@ -200,6 +219,9 @@ class RequestFraming:
 
     def end_client(self, now: int) -> None:
         """The client's connection is gone: what was in flight is aborted."""
+        if self._copy is not None:
+            self._copy.end(chunks.CLIENT_END, now)
+            self._copy = None
         self._end_all(now, CLIENT_ABORTED)
 
     def _end_all(self, now: int, flag: int) -> None:

@@ -24,6 +24,7 @@ from onguard_sidecar.wire.accounts import Accounts
 from onguard_sidecar.wire.config import ConfigError, Settings, WireConfig, parse_config, settings_of
 from onguard_sidecar.wire.heads import Heads
 from onguard_sidecar.wire.health import Health
+from onguard_sidecar.wire.http2 import Copier
 from onguard_sidecar.wire.limits import BUFFER_BYTES
 from onguard_sidecar.wire.matching import Matcher
 from onguard_sidecar.wire.outbox import BACKLOG_BYTES, Outbox
@@ -58,6 +59,8 @@ class Wire:
         self._outbox = Outbox(shared / contract.FILE_HANDOVER_SOCKET, self._ledger, self._loop)
         self.accounts = Accounts(self._ledger, self._outbox, random.random, wall_ns=_wall_ns())
         self.accounts.count("started_ns", time.time_ns())
+        self.accounts.copier = self._copier = Copier(self._outbox, self.accounts, self._loop)
+        self._outbox.on_end = self._copier.lose_all
         self._heads = Heads(Matcher((), ()).is_inference)
         self.traffic = Traffic(self.accounts, self._heads, self, settings.limits)
         self._show_limits()
@@ -149,6 +152,7 @@ class Wire:
         for server in self._servers[1:]:
             server.close()
         self.accounts.publish(time.monotonic_ns())
+        self._copier.close()
         self._outbox.close()
         _log.info("event=stopped cut=%d", cut)
 

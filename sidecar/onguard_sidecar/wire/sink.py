@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import Protocol
 
+from onguard_sidecar.wire.http2 import StreamCopy
 from onguard_sidecar.wire.pending import Pending
 
 
@@ -10,7 +11,9 @@ class Opaque(Enum):
     """Why a connection's bytes are not framed (any more)."""
 
     NOT_HTTP = "not_http"
-    """The first bytes are no HTTP/1 request: TLS, HTTP/2 and gRPC, or something else."""
+    """The first bytes are no HTTP/1 request: TLS, or something else."""
+    HTTP2 = "http2"
+    """The first bytes are the preface of HTTP/2, gRPC among it: the analyst reads it from a copy."""
     TUNNEL = "tunnel"
     """After 101, or after a CONNECT that succeeded."""
     UNFRAMED = "unframed"
@@ -30,3 +33,6 @@ class Sink(Protocol):
 
     def opaque(self, reason: Opaque, lost: list[Pending]) -> None:
         """Nothing more is framed; what was in flight is ``lost`` to the framer."""
+
+    def copied(self) -> StreamCopy | None:
+        """Where the bytes of an HTTP/2 connection go; None: nowhere."""

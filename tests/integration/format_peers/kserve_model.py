@@ -3,6 +3,7 @@
 import sys
 
 PORT = int(sys.argv.pop(1))
+GRPC_PORT = int(sys.argv.pop(1)) if len(sys.argv) > 1 else None
 
 import numpy as np  # noqa: E402
 from kserve import InferOutput, InferRequest, InferResponse, Model, ModelServer  # noqa: E402
@@ -25,4 +26,5 @@ class Churn(Model):
 
 
 if __name__ == "__main__":
-    ModelServer(http_port=PORT, enable_grpc=False, workers=1).start([Churn()])
+    grpc = {} if GRPC_PORT is None else {"grpc_port": GRPC_PORT}
+    ModelServer(http_port=PORT, enable_grpc=bool(grpc), workers=1, **grpc).start([Churn()])

@@ -94,7 +94,7 @@ def test_the_account_names_each_field_of_the_ledger_once(snapshot: Snapshot) -> 
         "undecodable",
         "dropped",
     }
-    in_account = [n for n in counters if re.match(r"analysed|duplicate|probe|undecodable_|dropped_", n)]
+    in_account = [n for n in counters if re.match(r"analysed|duplicate|probe|stale|undecodable_|dropped_", n)]
     assert len(values) == len(in_account) + 3
 
 
