@@ -130,8 +130,8 @@ class Intake:
             return False
         try:
             if chunks.are_in(datagram):
-                exchanges = NOTHING
-                (self._http2 or self._begin_http2()).feed(connection, chunks.parse(datagram))
+                exchanges, pieces = NOTHING, chunks.parse(datagram)
+                (self._http2 or self._begin_http2()).feed(connection, pieces)
             else:
                 exchanges = self._receivers[connection].feed(datagram)
         except HandoverError as error:

@@ -48,10 +48,10 @@ async def test_what_is_not_the_wires_ends_that_connection_only(analyst: str, wir
     wire.connect()
     wire.send_datagram(b"GET / HTTP/1.1\r\n\r\n")
     wire.close()
-    for attempt in range(10):
+    for attempt in range(15):
         junk = random.Random(attempt).randbytes(500)
         wire.connect()
-        wire.send_datagram(b"OGB1" + junk)
+        wire.send_datagram((b"OGB2", b"OGF1", b"OGS1")[attempt % 3] + junk)
         wire.close()
         await asyncio.sleep(0)
     wire.connect()

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 
+from onguard_sidecar.decoding import inference_messages
 from tests.integration.format_peers.conftest import Guarded, guarded, served
 from tests.integration.format_peers.test_format_peers import EXPECTED, HERE, ask, counted
 from tests.integration.wire.peers import eventually, free_ports
@@ -106,6 +108,22 @@ def test_kserves_server_and_its_client(tmp_path: Path, peers: str) -> None:
             assert ask(peers, "kserve-grpc", running.url) == [31.0, 12.0]
             assert account(settled(running, 1)) == {'{outcome="analysed",reason=""}': 1}
             assert counted(running) == EXPECTED
+
+
+AS_BYTES = {("ModelStreamInferResponse", "infer_response"), ("ModelStreamInferResponse", "outputs")}
+"""Messages that are read as their bytes."""
+
+
+def test_the_fields_that_are_read_are_those_of_tritons_definition(peers: str) -> None:
+    done = subprocess.run([peers, str(HERE / "grpc_fields.py")], capture_output=True, text=True, check=True)
+    theirs = json.loads(done.stdout)
+    theirs["Identity"] = theirs["ModelInferRequest"]
+    theirs["ModelStreamInferResponse"] |= {name: theirs["ModelInferResponse"][name] for name in ("id", "outputs")}
+    for message, fields in inference_messages.MESSAGES.items():
+        for field, number, kind, _ in fields:
+            is_message = isinstance(kind, str) or (message, field) in AS_BYTES
+            told = FieldDescriptor.TYPE_MESSAGE if is_message else kind
+            assert theirs[message][field] == [number, told], (message, field)
 
 
 def mlserver_command(model: Path, http_port: int, grpc_port: int, program: str) -> Sequence[str]:

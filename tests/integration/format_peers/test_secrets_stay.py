@@ -21,7 +21,11 @@ import pytest
 from onguard import contract
 from onguard.profile import Profile
 from onguard.spec import MappedField, PayloadMapping, Redact, Redaction
+from onguard_sidecar.decoding.grpc_messages import framed
+from onguard_sidecar.decoding.inference_messages import REQUEST, STREAM_RESPONSE
 from tests.integration.format_peers.conftest import Guarded, guarded
+from tests.integration.wire.peers import Model, eventually, play
+from tests.unit.analyst.http2_peers import CLIENT, INFER, SERVER, STREAM, Talk
 from tests.unit.analyst.references import categorical, numeric, profile
 
 SECRET = "alice.4111@example.com"
@@ -162,3 +166,27 @@ def test_a_crash_of_either_writes_no_memory_down(tmp_path: Path) -> None:
             process.returncode = os.waitstatus_to_exitcode(status)
             assert os.WTERMSIG(status) == signal.SIGABRT
             assert not os.WCOREDUMP(status)
+
+
+def test_no_secret_of_a_call_over_http_2_is_left_anywhere(tmp_path: Path) -> None:
+    """In names and texts of tensors, paths, header fields and trailers, of calls that are read and that are not."""
+    message = REQUEST(model_name=SECRET, id=SECRET)
+    for name in (SECRET, "city"):
+        message.inputs.add(name=name, datatype="BYTES", shape=[1]).contents.bytes_contents.append(SECRET.encode())
+    talk, answered = Talk(), STREAM_RESPONSE(error_message=SECRET).SerializeToString()
+    for stream, path in ((1, INFER), (3, STREAM), (5, f"/{SECRET}")):
+        talk.ask(stream, framed(message.SerializeToString()), path, ("authorization", SECRET), ("x-" + SECRET, SECRET))
+        talk.begin_answer(stream, ("x-answer", SECRET)).data(SERVER, stream, framed(answered))
+        talk.head(SERVER, stream, ("grpc-status", "13"), ("grpc-message", SECRET), ends=True)
+    talk.ask(7, framed(SECRET.encode())).reply(7, SECRET.encode()).raw(CLIENT, SECRET.encode() * 99)
+    asked, said = (b"".join(data for s, data in talk.said if s == side) for side in (CLIENT, SERVER))
+    with guarded(tmp_path, REFERENCE, redact=REDACT, feature_bins=True) as running:
+        steps = [("count", len(asked)), ("send", said), ("rest", 0)]
+        with Model(running.wire.model_port, steps), running.wire.connect() as peer:
+            play(peer, [("send", asked), ("count", len(said))])
+        report = eventually(lambda: running.counts() if running.counts().ledger["requests"] >= 3 else None)
+        assert report.ledger["undecodable_internal"] == 0
+        seen = traces(running, tmp_path)
+    assert contract.FILE_LEDGER_HTTP2 in {Path(place).name for place in seen}
+    words = [b"alice", b"4111", b"example.com", HASHED.encode()]
+    assert [(word, place) for place, text in seen.items() for word in words if word in text] == []

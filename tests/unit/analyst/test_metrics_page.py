@@ -1,5 +1,6 @@
 """The page of /metrics as a function of a view: what is on it, what is not, and its bound."""
 
+import dataclasses
 import re
 from collections import Counter
 from pathlib import Path
@@ -96,6 +97,31 @@ def test_the_account_names_each_field_of_the_ledger_once(snapshot: Snapshot) -> 
     }
     in_account = [n for n in counters if re.match(r"analysed|duplicate|probe|stale|undecodable_|dropped_", n)]
     assert len(values) == len(in_account) + 3
+
+
+def test_what_is_held_of_http_2_stands_beside_what_the_wire_holds(snapshot: Snapshot) -> None:
+    without, both = full(snapshot), dataclasses.replace(full(snapshot), http2=snapshot)
+    for name, fields in (
+        (
+            contract.METRIC_WIRE_LIMIT,
+            {"http2_connections": "limit_connections", "http2_copy_bytes": "limit_copy_bytes"},
+        ),
+        (contract.METRIC_WIRE_USED, {"http2_connections": "connections_open", "http2_copy_bytes": "copy_bytes"}),
+        (contract.METRIC_WIRE_LIMIT_HITS, {"http2_framing": "framing_limits", "http2_copy_bytes": "copies_shed"}),
+    ):
+        for limit, field in fields.items():
+            assert value(both, name, limit=limit) == snapshot.counters[field]
+            assert value(without, name, limit=limit) is None
+
+
+def test_connections_that_are_not_read_are_told_apart_and_add_up(snapshot: Snapshot) -> None:
+    counters = snapshot.counters | {"connections_opaque": 9, "framing_failures": 1, "framing_limits": 2}
+    view, name = (
+        full(snapshot._replace(counters=counters | {"connections_http2_lost": 4})),
+        contract.METRIC_CONNECTIONS_OPAQUE,
+    )
+    kinds = {kind: value(view, name, reason=kind) for kind in ("ambiguous", "limit", "http2", "other")}
+    assert kinds == {"ambiguous": 1, "limit": 2, "http2": 4, "other": 2}
 
 
 def test_an_unknown_number_has_no_series(snapshot: Snapshot) -> None:
