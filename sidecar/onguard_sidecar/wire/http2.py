@@ -74,11 +74,11 @@ class Copier:
 
     def add(self, chunk: Chunk) -> None:
         """Take a chunk for the next datagram."""
-        if chunk.connection not in self._live:
-            return
         size = CHUNK_OVERHEAD + len(chunk.data)
         if self._bytes + size > DATAGRAM_MAX:
             self.flush()
+        if chunk.connection not in self._live:  # lost, maybe just now
+            return
         self._batch.append(chunk)
         self._bytes += size
         if chunk.kind == chunks.CLIENT_END:

@@ -65,6 +65,7 @@ class Outbox:
         if self._socket is None or self._backlog_bytes + len(datagram) > BACKLOG_BYTES:
             return False
         self._send([datagram], 0)
+        self._tally[_WAITING_BYTES] = self._backlog_bytes
         return True
 
     def offer(self, exchanges: Sequence[Fields], size: int) -> None:

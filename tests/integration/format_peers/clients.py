@@ -52,6 +52,18 @@ def triton_grpc(url: str, **options: str) -> list:
     return [float(value) for value in answer.as_numpy("score").ravel()]
 
 
+def triton_grpc_large(url: str) -> list:
+    """Twenty calls of 1.2 MB each way on one connection."""
+    import numpy as np
+    import tritonclient.grpc as grpc
+
+    ages = np.ones(300_000, np.float32)
+    tensor = grpc.InferInput("age", [len(ages)], "FP32")
+    tensor.set_data_from_numpy(ages)
+    with grpc.InferenceServerClient(urlsplit(url).netloc) as client:
+        return [int(client.infer(MODEL, [tensor]).as_numpy("score").sum()) for _ in range(20)]
+
+
 def triton_grpc_error(url: str) -> list:
     """A model that fails, and the calls around it, on one connection."""
     import numpy as np
@@ -141,6 +153,7 @@ CLIENTS = {
     "triton-json": lambda url: triton(url, binary=False),
     "triton-grpc": triton_grpc,
     "triton-grpc-gzip": lambda url: triton_grpc(url, compression_algorithm="gzip"),
+    "triton-grpc-large": triton_grpc_large,
     "triton-grpc-error": triton_grpc_error,
     "triton-grpc-stream": triton_grpc_stream,
     "kserve-grpc": kserve_grpc,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
 from onguard_sidecar.decoding import inference_messages
+from onguard_sidecar.wire.outbox import BACKLOG_BYTES
 from tests.integration.format_peers.conftest import Guarded, guarded, served
 from tests.integration.format_peers.test_format_peers import EXPECTED, HERE, ask, counted
 from tests.integration.wire.peers import eventually, free_ports
@@ -152,6 +154,27 @@ def test_mlservers_calls_and_its_streams(tmp_path: Path, peers: str, mlserver: s
             values = settled(running, 3)
             assert counted(running)["score"][3] == EXPECTED["score"][3] + 1
     assert account(values) == {'{outcome="analysed",reason=""}': 3}
+
+
+def test_an_analyst_that_stands_still_costs_what_was_dropped_and_no_call(tmp_path: Path, peers: str) -> None:
+    with guarded(tmp_path, CHURN) as running, grpc_model(peers, running.wire.model_port, tmp_path):
+        running.analyst.send_signal(signal.SIGSTOP)
+        try:
+            assert ask(peers, "triton-grpc-large", running.url) == [300_000] * 20
+            counters = eventually(lambda: lost(running))
+            held = running.wire.snapshot().counters["outbox_bytes"]
+            assert 0 < held <= BACKLOG_BYTES
+        finally:
+            running.analyst.send_signal(signal.SIGCONT)
+        assert ask(peers, "triton-grpc", running.url) == [31.0, 12.0]
+        values = settled(running, 2)
+        report = eventually(lambda: None if running.counts().ledger["in_flight"] else running.counts())
+        assert counted(running)["score"][3] >= 1
+    accounted = account(values)
+    assert accounted['{outcome="analysed",reason=""}'] == 1
+    assert accounted['{outcome="undecodable",reason="lost"}'] <= 1  # the one under way at the first gap
+    assert sum(accounted.values()) == report.ledger["requests"] < 21
+    assert counters["connections_http2"] == 1
 
 
 def test_an_analyst_that_dies_costs_the_counts_of_its_connections_and_no_call(tmp_path: Path, peers: str) -> None:

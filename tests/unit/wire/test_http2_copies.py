@@ -180,6 +180,15 @@ async def test_what_is_lost_ends_the_copies_that_it_belonged_to_and_no_other(
     assert counted == {"connections_opaque": 1, "connections_http2_lost": 1}
 
 
+async def test_a_connection_is_lost_once_however_much_comes_after(copier: Copier, way: Way, counted: Counted) -> None:
+    copy = copier.begin(1)
+    way.is_open = False
+    for number in range(5):
+        copy.server(bytes(200_000), number)
+        copier.flush()
+    assert counted["connections_http2_lost"] == 1
+
+
 async def test_the_loss_is_told_as_soon_as_there_is_room_without_another_arrival(copier: Copier, way: Way) -> None:
     way.is_open = False
     copier.begin(1).client(b"a", 0)
