@@ -24,6 +24,7 @@ from tests.integration.wire.peers import Wire, eventually, finish, free_ports, s
 
 TOKEN = "a-token-of-this-model"
 START_S = 60.0
+ANALYST = [sys.executable, "-m", "onguard_sidecar.analyst", "serve"]
 
 
 def pytest_collection_finish() -> None:
@@ -39,6 +40,7 @@ class Guarded:
     wire: Wire
     admin_port: int
     log: Path
+    env: dict[str, str]
     analyst: "subprocess.Popen[bytes]"
 
     @property
@@ -51,6 +53,14 @@ class Guarded:
         )
         with urllib.request.urlopen(request, timeout=5) as response:
             return bytes(response.read())
+
+    def restart_analyst(self) -> None:
+        """Kill it, and be the keeper that starts it again."""
+        self.analyst.kill()
+        self.analyst.wait()
+        with self.log.open("ab") as output:
+            self.analyst = subprocess.Popen(ANALYST, env=self.env, stdout=output, stderr=output)
+        eventually(lambda: connected(self))
 
     def counts(self) -> Report:
         return decode_report(self.get("/counts"))
@@ -85,18 +95,16 @@ def guarded(folder: Path, profile: Profile | None, **config: object) -> Iterator
     }
     log = folder / "analyst.log"
     with log.open("wb") as output:
-        command = [sys.executable, "-m", "onguard_sidecar.analyst", "serve"]
-        analyst = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        analyst = subprocess.Popen(ANALYST, env=environment, stdout=output, stderr=output)
+    running = Guarded(wire, admin_port, log, environment, analyst)
     try:
         eventually((wire.shared / contract.FILE_HANDOVER_SOCKET).exists)
-        running = Guarded(wire, admin_port, log, analyst)
-        running = Guarded(wire, admin_port, log, analyst)
         eventually(lambda: connected(running))
         yield running
     finally:
-        if analyst.poll() is None:
-            analyst.kill()
-            analyst.wait()
+        if running.analyst.poll() is None:
+            running.analyst.kill()
+            running.analyst.wait()
         finish(wire)
     assert "Traceback" not in log.read_text(), log.read_text()
 

@@ -188,6 +188,18 @@ def test_an_analyst_that_dies_costs_the_counts_of_its_connections_and_no_call(tm
     assert counters["connections_http2"] == 2
 
 
+def test_an_analyst_that_starts_again_goes_on_counting_calls(tmp_path: Path, peers: str) -> None:
+    with guarded(tmp_path, CHURN) as running, grpc_model(peers, running.wire.model_port, tmp_path):
+        assert ask(peers, "triton-grpc", running.url) == [31.0, 12.0]
+        settled(running, 1)
+        running.restart_analyst()
+        assert account(settled(running, 1)) == {'{outcome="analysed",reason=""}': 1}
+        assert ask(peers, "triton-grpc", running.url) == [31.0, 12.0]
+        values = settled(running, 2)
+    assert account(values) == {'{outcome="analysed",reason=""}': 2}
+    assert values["onguard_request_duration_seconds_count"] == 2
+
+
 def lost(running: Guarded) -> dict[str, int] | None:
     counters = running.wire.snapshot().counters
     return counters if counters["connections_http2_lost"] == 1 else None
