@@ -38,6 +38,13 @@ _END_STREAM: Final = 1
 _PADDED: Final = 8
 _FRAME: Final = struct.Struct(">HBBBI")
 
+_INDICES: Final = bytes(range(0x81, 0xFF))
+"""Fields that are one index of one byte."""
+_KNOWN: Final = 16
+_KNOWN_BYTES: Final = 32
+"""Blocks remembered in one direction, and fields of each: a client has a few methods and a dozen fields. Their values
+are the table's own, so that all of them cost 32 KiB at most."""
+
 Fields = list[tuple[bytes, bytes]]
 
 
@@ -110,6 +117,8 @@ class Half:
         """The DATA frame under way: its stream, and whether it ends it."""
         self._block: HeadersFrame | PushPromiseFrame | None = None
         """What the CONTINUATION frames to come belong to."""
+        self._known: dict[bytes, Fields] = {}
+        """Blocks of nothing but indices, until the table changes."""
         self._decoder = Decoder(max_header_list_size=BLOCK_BYTES)
 
     def allow_table(self, size: int) -> None:
@@ -233,9 +242,21 @@ class Half:
         if "END_HEADERS" not in block.flags:
             return
         self._block = None
-        fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block.data, raw=True)]
+        fields = self._fields(block.data)
         if isinstance(block, HeadersFrame):  # what a server pushes was not asked for: only its compression matters
             events.append(Headers(block.stream_id, fields, "END_STREAM" in block.flags))
+
+    def _fields(self, block: bytes) -> Fields:
+        """A block of nothing but indices leaves the table as it is (RFC 7541, 6.1), and comes with every call."""
+        is_known = len(block) <= _KNOWN_BYTES and not block.translate(None, _INDICES)
+        if is_known and block in self._known:
+            return self._known[block]
+        fields = [(bytes(name), bytes(value)) for name, value in self._decoder.decode(block, raw=True)]
+        if not is_known or len(self._known) >= _KNOWN:
+            self._known.clear()
+        if is_known:
+            self._known[block] = fields
+        return fields
 
 
 def _frame_header(held: bytearray) -> tuple[int, int, int, int]:

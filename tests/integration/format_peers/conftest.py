@@ -31,6 +31,7 @@ def pytest_collection_finish() -> None:
     """Not in a fixture: a fresh machine needs longer for it than a test may take."""
     peer_venv.python_of("formats")
     peer_venv.python_of("mlserver")
+    peer_venv.python_of("peers")
 
 
 @dataclass

