@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onguard.cause import Arms, Attribution, Cause, Control, Findings, Signal, attribute
+from onguard.cause import Arms, Attribution, Cause, Control, Findings, Labels, Signal, attribute
 from onguard.decide import DAY_S, Act, Action, Memory, Phase, World, decide, find_blockers
 from onguard.spec import Spec, parse_spec
 
@@ -148,7 +148,7 @@ findings = st.builds(
     service=signals,
     inputs=signals,
     outputs=signals,
-    labels=signals,
+    labels=st.sampled_from(Labels),
     fresh=st.booleans(),
     saturated=st.booleans(),
     beyond_retrain=st.booleans(),
