@@ -11,7 +11,6 @@ from onguard_sidecar.core_dumps import forbid_core_dumps
 
 SERVE: Final = "serve"
 _PR_SET_PDEATHSIG: Final = 1
-_NICE: Final = 10
 
 
 def start(arguments: Sequence[str]) -> int:
@@ -47,7 +46,7 @@ def _yield_to_the_wire() -> None:
     """
     Where processors are short, the model and the wire go first and exchanges are shed: counting can wait.
 
-    SCHED_BATCH: waking up for a batch never interrupts what runs.
+    SCHED_IDLE: whatever wakes up interrupts the analyst at once. Under any other policy, however nice, the kernel lets
+    it finish its slice first, and the wire waits for up to 3 ms.
     """
-    os.nice(_NICE)
-    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
