@@ -192,7 +192,7 @@ class Accounts:
         is_error = status >= 500 or status in self._statuses
         if flags:
             is_error = self._note_flags(flags, is_error)
-        if not flags & CLIENT_ABORTED:
+        if not flags & _NO_VERDICT:
             self.tally[_STATUS[status // 100 if status < 600 else 0]] += 1
         if status and not flags & _NO_VERDICT:
             self._observe(ledgers.DURATION, duration)

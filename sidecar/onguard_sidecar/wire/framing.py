@@ -9,7 +9,7 @@ request still uploads. What it cannot frame without doubt makes the connection o
 from typing import Final
 
 from onguard_sidecar import chunks
-from onguard_sidecar.exchange import BODY_CAP, HEAD_CAP, RESPONSE_TRUNCATED, UPSTREAM_RESET
+from onguard_sidecar.exchange import BODY_CAP, HEAD_CAP, RESPONSE_TRUNCATED, STALE, UPSTREAM_RESET
 from onguard_sidecar.wire.bodies import ChunkedBody, Copy, FixedBody
 from onguard_sidecar.wire.closing import with_close
 from onguard_sidecar.wire.heads import CHUNKED, UNTIL_END, FramingError, ResponseHead
@@ -201,12 +201,28 @@ class Framer(RequestFraming):
 
     # --- the end ---------------------------------------------------------------------------------------------------
 
-    def end_server(self, now: int, *, reset: bool) -> None:
-        """The model ended (or reset) its connection: that completes an answer without length, and ends all others."""
+    def end_server(self, now: int, *, reset: bool, unacknowledged: int = 0) -> None:
+        """
+        The model ended (or reset) its connection: that completes an answer without length, and ends all others.
+
+        ``unacknowledged`` bytes of the client's had not reached the model then.
+        """
         if self._copy is not None:
             self._copy.end(chunks.SERVER_RESET if reset else chunks.SERVER_END, now)
         body = self._server_body
         if not reset and isinstance(body, FixedBody) and body.until_end and self.queue:
             self._response_done(self.queue[0])
+        if self._is_untaken(unacknowledged):
+            self._end_all(now, STALE)
+            return
+        if self._live and not reset:
+            self._is_left = self.number > 0 and not self.queue and self.between_requests
         unanswered = 0 if self._answer_closes and self._server_body is None else UPSTREAM_RESET
         self._end_all(now, unanswered)
+
+    def _is_untaken(self, unacknowledged: int) -> bool:
+        """Whether the requests under way came to a connection that the model had ended while it was idle."""
+        queue = self.queue
+        if not queue or not queue[0].number or queue[0].status or self._server_buffer or self._held:
+            return False
+        return unacknowledged >= sum(pending.request_bytes() for pending in queue) + len(self._client_buffer)

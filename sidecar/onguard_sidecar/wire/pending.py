@@ -16,6 +16,7 @@ class Pending:
         request_done, response_done: the message is framed to its end.
         judged: it was still in flight at the largest latency bound and is counted in the epochs.
         unit: number of this inference request on its connection, -1 for other requests.
+        fed: bytes of a request body that came in pieces.
         charged: bytes charged to the budget beside those of the copies.
         closing: its answer carries the ``Connection: close`` of a lame duck.
     """
@@ -39,6 +40,7 @@ class Pending:
     gap_ns = 0
     chunks = 0
     charged = 0
+    fed = 0
 
     def __init__(self, number: int, head: RequestHead, request_head: bytes, started_ns: int) -> None:
         self.number = number
@@ -63,6 +65,10 @@ class Pending:
         if self.response_copy is not None:
             self.response_body = self.response_copy.content()
             self.flags |= RESPONSE_TRUNCATED * self.response_copy.truncated
+
+    def request_bytes(self) -> int:
+        """Bytes of the request that came so far."""
+        return len(self.request_head) + (self.fed or (self.head.length if self.request_done else 0))
 
     def held(self) -> int:
         """Bytes charged to the budget."""

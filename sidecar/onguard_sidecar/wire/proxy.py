@@ -17,7 +17,7 @@ from onguard_sidecar.wire.arrivals import SEEN_LARGE
 from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import may_begin_request
 from onguard_sidecar.wire.traffic import Traffic
-from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset
+from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset, unacknowledged
 
 LINGER_S: Final = 2.0
 """After the wire's own end of a connection: time for the client to close its side, so that no reset overtakes bytes."""
@@ -278,7 +278,7 @@ class ModelSide(asyncio.Protocol):
         client.catch_up()
         if held := client.framer.flush_lame():
             client.transport.write(held)
-        client.framer.end_server(now, reset=False)
+        client.framer.end_server(now, reset=False, unacknowledged=unacknowledged(self.transport))
         client.end_from_model(now)
         return True
 

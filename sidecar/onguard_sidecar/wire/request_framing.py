@@ -4,7 +4,7 @@ from collections import deque
 from typing import Final
 
 from onguard_sidecar import chunks
-from onguard_sidecar.exchange import BODY_CAP, CLIENT_ABORTED, HEAD_CAP, REQUEST_TRUNCATED
+from onguard_sidecar.exchange import BODY_CAP, CLIENT_ABORTED, HEAD_CAP, REQUEST_TRUNCATED, STALE
 from onguard_sidecar.wire.bodies import Body, ChunkedBody, Copy, FixedBody
 from onguard_sidecar.wire.heads import (
     CHUNKED,
@@ -51,7 +51,7 @@ class RequestFraming:
 
     __slots__ = (
         "_answer_closes", "_budget", "_client_body", "_client_buffer", "_client_since", "_copy", "_heads", "_held",
-        "_live", "_out", "_rest", "_sent", "_server_body", "_server_buffer",
+        "_is_left", "_live", "_out", "_rest", "_sent", "_server_body", "_server_buffer",
         "_server_since", "_sink", "closed", "number", "queue", "reason",
     )  # fmt: skip
 
@@ -65,6 +65,8 @@ class RequestFraming:
         """Takes the bytes of HTTP/2."""
         self._live = True
         """Neither opaque nor ended."""
+        self._is_left = False
+        """The model has ended the connection between two requests."""
         self.number = 0
         self._client_body: Body | None = None
         self._client_buffer = _Held()
@@ -96,6 +98,8 @@ class RequestFraming:
         if not self._live:
             if self._copy is not None:
                 self._copy.client(data, now)
+            elif self._is_left:
+                self._feed_late(data, now)
             return
         if not self.number and (self._client_buffer[: len(PREFACE)] + data[: len(PREFACE)]).startswith(PREFACE):
             self._begin_copy(data, now)
@@ -115,6 +119,12 @@ class RequestFraming:
             if said:
                 copy.server(said, now)
 
+    def _feed_late(self, data: bytes, now: int) -> None:
+        """A request that crossed the model's end of an idle connection: the model never sees it."""
+        self._is_left, self._live = False, True
+        self.feed_client(data, now)
+        self._end_all(now, STALE)
+
     def _client(self, data: bytes, now: int) -> None:
         at, end = 0, len(data)
         while at < end:
@@ -125,8 +135,9 @@ class RequestFraming:
             if body is None:
                 at = self._client_head(data, at, now)
                 continue
-            pending = self.queue[-1]
+            pending, start = self.queue[-1], at
             at = body.feed(data, at, pending.request_copy)
+            pending.fed += at - start
             if body.done:
                 self._client_body = None
                 self._request_done(pending)
@@ -230,6 +241,8 @@ class RequestFraming:
             pending = self.queue.popleft()
             if not pending.response_done:
                 pending.flags |= flag
+            if flag & STALE:  # neither the model nor the analyst has seen it
+                pending.unit = -1
             self._leave(pending, now)
         self._server_body = None
         self._drop_buffers()

@@ -10,6 +10,8 @@ from onguard_sidecar.wire.limits import BUFFER_BYTES, KERNEL_BYTES, UNSENT_BYTES
 KEEPALIVE_S: Final = 300
 """Silence after which the kernel asks whether the other side still exists; invisible to both programs."""
 _RESET: Final = struct.pack("ii", 1, 0)
+_BYTES: Final = struct.Struct("@120xQ16xI52xQQ")
+"""Of ``struct tcp_info``: ``tcpi_bytes_acked``, ``tcpi_notsent_bytes``, ``tcpi_bytes_sent``, ``tcpi_bytes_retrans``."""
 _QUIET: Final = struct.Struct("@44xI4xI")
 """Of ``struct tcp_info`` (linux/tcp.h): ``tcpi_last_data_sent`` and ``tcpi_last_data_recv``, in ms."""
 
@@ -47,6 +49,17 @@ def quiet_s(transport: asyncio.Transport) -> float:
         return 0.0
     sent_ms, received_ms = _QUIET.unpack(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUIET.size))
     return float(min(sent_ms, received_ms)) / 1e3
+
+
+def unacknowledged(transport: asyncio.Transport) -> int:
+    """Bytes written that the other side's kernel did not take; 0 where this one can't tell (before Linux 4.19)."""
+    raw = transport.get_extra_info("socket")
+    told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size) if raw is not None else b""
+    if len(told) < _BYTES.size:
+        return 0
+    acknowledged, unsent, sent, again = _BYTES.unpack(told)
+    # The SYN is acknowledged as one byte.
+    return max(0, int(sent - again - (acknowledged - 1) + unsent)) + transport.get_write_buffer_size()
 
 
 class _NotConnected(asyncio.Transport):

@@ -138,7 +138,8 @@ class Wire:
 def account(counters: dict[str, int]) -> int:
     """Requests by where they ended: equal to ``requests`` at every moment."""
     dropped = [name for name in counters if name.startswith("dropped_") and name != "dropped_analyst_died"]
-    return sum(counters[x] for x in ("not_inference", "sampled_out", "truncated", "outbox", "handed_over", *dropped))
+    plain = ("not_inference", "stale", "sampled_out", "truncated", "outbox", "handed_over")
+    return sum(counters[name] for name in (*plain, *dropped))
 
 
 def start_wire(

@@ -113,7 +113,7 @@ def test_a_reset_by_the_model_is_its_error(bench: Bench) -> None:
     framer.feed_client(POST, 0)
     framer.end_server(MS, reset=True)
     assert bench.counters(0) == {
-        "requests": 1, "inference": 1, "errors": 1, "upstream_resets": 1, "status_other": 1,
+        "requests": 1, "inference": 1, "errors": 1, "upstream_resets": 1,
     }  # fmt: skip
     assert bench.rows(0) == (row(1000, requests=1, errors=1, connections=1, bad=1),)
     assert len(bench.kept) == 1
