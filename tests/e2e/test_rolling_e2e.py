@@ -16,6 +16,7 @@ def test_requests_survive_the_injection_a_rolling_restart_and_a_rollback(shop: S
     shop.serve(DRAIN_S="5")
     assert not any(objects.is_injected(pod) for pod in shop.pods())
     with shop.load(rate=RATE) as load:
+        started = time.monotonic()
         time.sleep(5)
         shop.guard(release={"watch": "10m", "bake": {"for": "30s", "requests": 200}, "baseline": {"mode": "Serve"}})
         shop.wait_condition(contract.CONDITION_TRAFFIC_GUARDED, "True", timeout_s=150)
@@ -37,7 +38,7 @@ def test_requests_survive_the_injection_a_rolling_restart_and_a_rollback(shop: S
         shop.wait_served("1")
         time.sleep(5)
     assert load.tally.not_by_model == 0, load.tally
-    assert load.tally.sent > RATE * 100
+    assert load.tally.sent > 0.8 * RATE * (time.monotonic() - started), "the load was there all the time"
 
 
 def no_failure(load: Background, through: str) -> None:
