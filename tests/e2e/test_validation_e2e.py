@@ -132,9 +132,12 @@ def test_a_name_that_is_too_long_is_refused(kube: Kube, space: str) -> None:
 
 
 def test_an_attempt_to_learn_never_goes_back(kube: Kube, space: str) -> None:
-    kube.apply(model_deployment(space, "reference", {"learn": {"attempt": 2}}))
+    second, first = (model_deployment(space, "reference", {"learn": {"attempt": attempt}}) for attempt in (2, 1))
+    for item in (second, first):
+        item["metadata"]["name"] = "learner"
+    kube.apply(second)
     with pytest.raises(StageError, match=ATTEMPT):
-        kube.apply(model_deployment(space, "reference", {"learn": {"attempt": 1}}))
+        kube.apply(first)
 
 
 @pytest.mark.parametrize(("spec", "message"), BAD_DECISIONS)
