@@ -57,19 +57,6 @@ def cell_of(unix: float) -> int:
     return moment.hour + (HOURS if moment.weekday() >= 5 else 0)
 
 
-def cells_of(times: npt.NDArray[np.float64]) -> Ints:
-    """
-    Cells of many moments in Unix seconds; -1 where a time is not finite.
-
-    >>> cells_of(np.array([0.0, 13.5 * 3600, 2 * 86_400.0, np.nan])).tolist()
-    [0, 13, 24, -1]
-    """
-    known = np.isfinite(times)
-    hours = np.floor(np.where(known, times, 0.0) / HOUR_S).astype(np.int64)
-    weekday = (hours // HOURS + 3) % 7  # 1970 began on a Thursday
-    return np.where(known, hours % HOURS + np.where(weekday >= 5, HOURS, 0), -1)
-
-
 def cells_between(start: float, end: float) -> frozenset[int]:
     """
     Cells that requests counted in (start, end] may have come in.

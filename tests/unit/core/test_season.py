@@ -191,8 +191,3 @@ def test_cells_between_two_moments_hold_every_moment_between_them(start, span) -
     cells = season.cells_between(start, start + span)
     for share in (0.0, 0.3, 0.7, 1.0):
         assert season.cell_of(start + share * span) in cells
-
-
-@given(st.lists(st.floats(0, 4e9), min_size=1, max_size=20))
-def test_many_moments_have_the_cells_of_each(times) -> None:
-    assert season.cells_of(np.array(times)).tolist() == [season.cell_of(t) for t in times]
