@@ -33,9 +33,11 @@ WIRE_FIELDS: Final = (
     "not_inference", "stale", "sampled_out", "truncated", "outbox", "handed_over",
     "dropped_outbox_full", "dropped_no_analyst", "dropped_too_large", "dropped_analyst_died",
     # limits of the wire: reached, in use, and the limits themselves
-    "connections_refused", "connections_evicted", "connections_idle_closed", "framing_limits", "copies_shed",
+    "connections_refused", "connections_evicted", "connections_idle_closed", "connections_cut", "framing_limits",
+    "copies_shed",
     "copy_bytes", "buffered_bytes", "outbox_bytes",
-    "limit_connections", "limit_idle_s", "limit_copy_bytes", "limit_buffer_bytes", "limit_outbox_bytes",
+    "limit_connections", "limit_idle_s", "limit_copy_bytes", "limit_buffer_bytes", "limit_waiting_bytes",
+    "limit_outbox_bytes",
     # state
     "config_error", "config_reloads", "draining", "started_ns", "published_ns",
 )  # fmt: skip

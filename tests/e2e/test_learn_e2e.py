@@ -70,7 +70,7 @@ def judges(shop: Shop, load: Background) -> None:
     load.change(SHIFT)
     wait_for("the alarm of drift", lambda: "drift" in alarms(shop), timeout_s=120)
     decision = shop.wait_decision(cause="population", timeout_s=60)
-    assert decision["spec"]["action"] == "Hold", "no retraining is configured"
+    assert not shop.jobs(), "no retraining is configured"
     assert "monthly_charge" in json.dumps(decision["spec"]["evidence"])
 
 

@@ -46,19 +46,21 @@ _LIMITS: Final = {
     "idle_seconds": "limit_idle_s",
     "copy_bytes": "limit_copy_bytes",
     "buffer_bytes": "limit_buffer_bytes",
+    "waiting_bytes": "limit_waiting_bytes",
     "outbox_bytes": "limit_outbox_bytes",
 }
-"""The buffer's holds for each direction of each connection; what is in use is the sum over all of them."""
+"""``buffer_bytes`` holds for each direction of each connection, ``waiting_bytes`` for all of them together."""
 _USED: Final = {
     "connections": "connections_open",
     "copy_bytes": "copy_bytes",
-    "buffer_bytes": "buffered_bytes",
+    "waiting_bytes": "buffered_bytes",
     "outbox_bytes": "outbox_bytes",
 }
 _HITS: Final = {
     "connections_refused": "connections_refused",
     "connections_evicted": "connections_evicted",
     "idle_seconds": "connections_idle_closed",
+    "waiting_bytes": "connections_cut",
     "framing": "framing_limits",
     "copy_bytes": "copies_shed",
     "outbox_bytes": "dropped_outbox_full",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
 from onguard import contract
-from onguard_sidecar.wire.limits import CONNECTIONS, IDLE_S, Limits
+from onguard_sidecar.wire.limits import CONNECTIONS, IDLE_S, WAITING_BYTES, Limits
 
 FORMAT: Final = "1"
 _Item = TypeVar("_Item")
@@ -83,6 +83,7 @@ def settings_of(env: Mapping[str, str]) -> Settings:
         limits=Limits(
             connections=int(number(contract.ENV_WIRE_CONNECTIONS, CONNECTIONS, 1e6)),
             idle_s=number(contract.ENV_WIRE_IDLE, IDLE_S, 1e9),
+            waiting=int(number(contract.ENV_WIRE_WAITING, WAITING_BYTES, 1e12)),
         ),
     )
     if faults:

@@ -2,7 +2,8 @@
 What a wire may hold at most, and why so much.
 
 A limit ends in less copying, in a connection that is not framed any more, or in a close; never in an answer of the
-wire's own. All defaults together stay below the container's 192 MiB. In use and reached are both in the ledger, and
+wire's own. All defaults together stay below the container's 256 MiB: 25
+of the program itself and what is said below. In use and reached are both in the ledger, and
 so in ``onguard_wire_limit``, ``onguard_wire_used`` and ``onguard_wire_limit_hits_total``.
 """
 
@@ -17,6 +18,9 @@ client, a model or a mesh has by default, so that the wire is never the first to
 BUFFER_BYTES: Final = 64 << 10
 """Bytes that wait to be written to one side, above which nothing is read from the other: one read (at most 256 KiB)
 may go beyond it."""
+WAITING_BYTES: Final = 96 << 20
+"""Bytes that wait to be written, on all connections together: 500 readers that take nothing of long answers. Beyond it
+the connection that has been stuck for longest is reset; otherwise the kernel would end the wire, and with it all."""
 UNSENT_BYTES: Final = 128 << 10
 """Bytes unsent that the kernel keeps for a connection, in place of up to 4 MiB; it counts as ours."""
 KERNEL_BYTES: Final = 128 << 10
@@ -46,6 +50,7 @@ class Limits(NamedTuple):
 
     connections: int = CONNECTIONS
     idle_s: float = IDLE_S
+    waiting: int = WAITING_BYTES
 
 
 class Budget:

@@ -103,6 +103,7 @@ class ClientSide(asyncio.Protocol):
         if self not in self._traffic.clients:  # there was no room for it
             return
         self._traffic.clients.discard(self)
+        self._traffic.backlog.discard(self)
         self._traffic.accounts.count("connections_open", -1)
         self.catch_up()
         self.framer.end_client(monotonic_ns())
@@ -117,9 +118,11 @@ class ClientSide(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client reads slower than the model writes."""
         self._model.hold()
+        self._traffic.pause(self)
 
     def resume_writing(self) -> None:
         """The client has caught up."""
+        self._traffic.backlog.discard(self)
         self._model.release()
 
     # --- from the model's side --------------------------------------------------------------------------------------
@@ -158,6 +161,14 @@ class ClientSide(asyncio.Protocol):
         self._holds.clear()
         self.transport.resume_reading()
         asyncio.get_running_loop().call_later(LINGER_S, self.transport.close)
+
+    def cut(self) -> None:
+        """End both sides at once: there is no memory for what waits, and neither the model nor the client is broken."""
+        self.catch_up()
+        self.framer.end_client(monotonic_ns())
+        for transport in (self._model.transport, self.transport):
+            reset(transport)
+            transport.abort()
 
     # --- of the wire -------------------------------------------------------------------------------------------------
 
@@ -274,19 +285,19 @@ class ModelSide(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The model ends its side: complete or truncate what is under way, then half-close."""
-        client, now = self._client, monotonic_ns()
+        client = self._client
         client.catch_up()
         if held := client.framer.flush_lame():
             client.transport.write(held)
-        client.framer.end_server(now, reset=False, unacknowledged=unacknowledged(self.transport))
-        client.end_from_model(now)
+        self._end(reset=False)
+        client.end_from_model(monotonic_ns())
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """A reset of the model's becomes a reset of the client's, after what is still to be written."""
         client = self._client
-        client.catch_up()
-        client.framer.end_server(monotonic_ns(), reset=exc is not None)
+        self._traffic.backlog.discard(self)
+        self._end(reset=exc is not None)
         if exc is not None:
             reset(client.transport)
             client.transport.close()
@@ -294,10 +305,16 @@ class ModelSide(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The model reads slower than the client writes."""
         self._client.hold("model")
+        self._traffic.pause(self)
 
     def resume_writing(self) -> None:
         """The model has caught up."""
+        self._traffic.backlog.discard(self)
         self._client.release("model")
+
+    def cut(self) -> None:
+        """As the client's side."""
+        self._client.cut()
 
     def hold(self) -> None:
         """Read no more for now."""
@@ -308,6 +325,13 @@ class ModelSide(asyncio.Protocol):
         """Read again."""
         if not self.transport.is_closing():
             self.transport.resume_reading()
+
+    def _end(self, *, reset: bool) -> None:
+        """Frame what came before the model's end, then that."""
+        client = self._client
+        client.catch_up()
+        untaken = unacknowledged(client.transport, self.transport) if client.framer.queue else 0
+        client.framer.end_server(monotonic_ns(), reset=reset, unacknowledged=untaken)
 
     def _receive_lame(self, data: bytes) -> None:
         client = self._client

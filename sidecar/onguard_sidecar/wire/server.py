@@ -191,6 +191,7 @@ class Wire:
         show("limit_idle_s", round(limits.idle_s))
         show("limit_copy_bytes", self.traffic.budget.size)
         show("limit_buffer_bytes", BUFFER_BYTES)
+        show("limit_waiting_bytes", limits.waiting)
         show("limit_outbox_bytes", BACKLOG_BYTES)
 
     def _show_usage(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from onguard_sidecar.wire import room
 from onguard_sidecar.wire.accounts import Accounts
 from onguard_sidecar.wire.arrivals import SEEN_LARGE, SEEN_MAX, Arrivals
+from onguard_sidecar.wire.backlog import Backlog, Side
 from onguard_sidecar.wire.heads import Heads
 from onguard_sidecar.wire.limits import FREE_BYTES, Budget, Limits
 
@@ -39,11 +40,13 @@ class Traffic:
         most: arrivals that may wait.
         alone: largest request that waits for its answer, to be framed together with it; none with a lame duck.
         budget: of what all framers keep.
+        backlog: what waits for slow peers.
     """
 
     def __init__(self, accounts: Accounts, heads: Heads, dialler: Dialler, limits: Limits) -> None:
         self.accounts, self.heads, self.dialler, self.limits = accounts, heads, dialler, limits
         self.budget = Budget()
+        self.backlog = Backlog(limits.waiting)
         self.clients: set[ClientSide] = set()
         self.lame = False
         self.arrivals = Arrivals(accounts, heads)
@@ -108,6 +111,15 @@ class Traffic:
         for client in room.idle(self.clients, self.limits.idle_s):
             self.accounts.count("connections_idle_closed")
             client.transport.close()
+
+    def pause(self, side: Side) -> None:
+        """Nothing more comes for this side until its peer has caught up; whoever makes that too much is cut."""
+        self.backlog.add(side)
+        for stuck in self.backlog.excess():
+            self.backlog.discard(stuck)
+            self.accounts.count("connections_cut")
+            # Later: this may be called from within its own write.
+            asyncio.get_running_loop().call_soon(stuck.cut)
 
     def buffered(self) -> int:
         """Bytes that wait to be written, to either side."""

@@ -1,8 +1,10 @@
 """What the data path needs of sockets beside reading and writing."""
 
 import asyncio
+import fcntl
 import socket
 import struct
+import termios
 from typing import Final, cast
 
 from onguard_sidecar.wire.limits import BUFFER_BYTES, KERNEL_BYTES, UNSENT_BYTES
@@ -10,8 +12,8 @@ from onguard_sidecar.wire.limits import BUFFER_BYTES, KERNEL_BYTES, UNSENT_BYTES
 KEEPALIVE_S: Final = 300
 """Silence after which the kernel asks whether the other side still exists; invisible to both programs."""
 _RESET: Final = struct.pack("ii", 1, 0)
-_BYTES: Final = struct.Struct("@120xQ16xI52xQQ")
-"""Of ``struct tcp_info``: ``tcpi_bytes_acked``, ``tcpi_notsent_bytes``, ``tcpi_bytes_sent``, ``tcpi_bytes_retrans``."""
+_BYTES: Final = struct.Struct("@120xQQ")
+"""Of ``struct tcp_info``: ``tcpi_bytes_acked`` and ``tcpi_bytes_received``."""
 _QUIET: Final = struct.Struct("@44xI4xI")
 """Of ``struct tcp_info`` (linux/tcp.h): ``tcpi_last_data_sent`` and ``tcpi_last_data_recv``, in ms."""
 
@@ -51,15 +53,21 @@ def quiet_s(transport: asyncio.Transport) -> float:
     return float(min(sent_ms, received_ms)) / 1e3
 
 
-def unacknowledged(transport: asyncio.Transport) -> int:
-    """Bytes written that the other side's kernel did not take; 0 where this one can't tell (before Linux 4.19)."""
-    raw = transport.get_extra_info("socket")
-    told = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size) if raw is not None else b""
-    if len(told) < _BYTES.size:
+def unacknowledged(source: asyncio.Transport, target: asyncio.Transport) -> int:
+    """
+    Bytes that were read from ``source`` and that the kernel behind ``target`` never took; 0 where nobody can tell.
+
+    The kernels know, also of a connection that was reset and of which nothing waits here any more.
+    """
+    read, written = source.get_extra_info("socket"), target.get_extra_info("socket")
+    try:
+        _, received = _BYTES.unpack(read.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size))
+        acknowledged, _ = _BYTES.unpack(written.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES.size))
+        (unread,) = struct.unpack("i", fcntl.ioctl(read.fileno(), termios.FIONREAD, bytes(4)))
+    except (AttributeError, OSError, struct.error):  # not connected; closed; a kernel before Linux 4.2
         return 0
-    acknowledged, unsent, sent, again = _BYTES.unpack(told)
     # The SYN is acknowledged as one byte.
-    return max(0, int(sent - again - (acknowledged - 1) + unsent)) + transport.get_write_buffer_size()
+    return max(0, int(received - unread - (acknowledged - 1)))
 
 
 class _NotConnected(asyncio.Transport):

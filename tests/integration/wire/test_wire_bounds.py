@@ -157,6 +157,79 @@ def test_slow_readers_hold_the_model_back_and_cost_bounded_memory(wire: Wire) ->
         eventually(lambda: wire.snapshot().counters["buffered_bytes"] == 0)
 
 
+@pytest.fixture
+def narrow(tmp_path: Path) -> Iterator[Wire]:
+    """A wire with room for 4 MiB that wait."""
+    running = start_wire(tmp_path, env={contract.ENV_WIRE_WAITING: str(4 * MIB)})
+    yield running
+    finish(running)
+
+
+def under_way(wire: Wire) -> int:
+    """Requests that wait for the end of their answer, or did until they were cut."""
+    counters = wire.snapshot().counters
+    return counters["in_flight"] + counters["connections_cut"]
+
+
+def test_too_many_stuck_readers_cost_those_that_were_stuck_first_and_nobody_else(narrow: Wire) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (8 * MIB) + bytes(8 * MIB)
+    small = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nprobe"
+
+    def serve(peer: socket.socket) -> None:
+        try:
+            while asked := peer.recv(65536):
+                peer.sendall(answer if asked.startswith(b"GET /large") else small)
+        except OSError:
+            return
+
+    with Model(narrow.model_port, serve), ExitStack() as opened:
+        peers = [opened.enter_context(narrow.connect()) for _ in range(40)]
+        for peer in peers[:-1]:
+            peer.sendall(b"GET /large HTTP/1.1\r\n\r\n")
+        eventually(lambda: under_way(narrow) == 39)
+        peers[-1].sendall(b"GET /large HTTP/1.1\r\n\r\n")
+        cut = int(eventually(lambda: under_way(narrow) == 40 and narrow.snapshot().counters["connections_cut"]))
+        assert narrow.settled(connections_open=40 - cut)["buffered_bytes"] <= 4 * MIB
+        with narrow.connect() as other:
+            assert bytes(play(other, [("send", b"GET / HTTP/1.1\r\n\r\n"), ("until", b"probe")]).got) == small
+        # One that catches up makes way for more of its own, which may cost another one its place.
+        ends = [play(peer, [("count", len(answer))]) for peer in peers]
+        lost = [end for end in ends if bytes(end.got) != answer]
+        assert ends[-1] not in lost, "whoever was stuck first is cut first"
+        assert {end.end for end in lost} == {"reset"}
+        close_all(peers)
+        counters = narrow.settled(connections_open=0, in_flight=0)
+        assert cut <= counters["connections_cut"] == len(lost) < 40
+        assert (counters["errors"], counters["upstream_resets"]) == (0, 0), "the model is not to blame"
+        assert account(counters) == counters["requests"] == 41
+
+
+def test_too_many_uploads_that_a_model_does_not_take_are_bounded_too(narrow: Wire) -> None:
+    upload = request(bytes(16 * MIB))
+
+    def send(peer: socket.socket) -> None:
+        try:
+            peer.sendall(upload)
+        except OSError:
+            return
+
+    ended = threading.Event()
+
+    def take_nothing(peer: socket.socket) -> None:
+        peer.recv(1)
+        ended.wait(30)
+
+    with Model(narrow.model_port, take_nothing), ExitStack() as open_peers:
+        peers = [open_peers.enter_context(narrow.connect()) for _ in range(30)]
+        for peer in peers:
+            threading.Thread(target=send, args=(peer,), daemon=True).start()
+        cut = int(eventually(lambda: narrow.snapshot().counters["connections_cut"]))
+        counters = narrow.settled(connections_open=30 - cut)
+        ended.set()
+        assert counters["buffered_bytes"] <= 4 * MIB
+        assert (counters["errors"], counters["upstream_resets"]) == (0, 0)
+
+
 def test_three_megabytes_in_chunks_of_six_bytes_pass_and_cost_little_framing(wire: Wire) -> None:
     flood = TINY * (3 * MIB // 6) + b"0\r\n\r\n"
     head = b"POST /v1/models/m:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
