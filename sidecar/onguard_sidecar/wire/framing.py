@@ -220,9 +220,14 @@ class Framer(RequestFraming):
         unanswered = 0 if self._answer_closes and self._server_body is None else UPSTREAM_RESET
         self._end_all(now, unanswered)
 
+    @property
+    def is_unanswered(self) -> bool:
+        """A request is under way, and not one byte of its answer has come."""
+        return bool(self.queue) and not (self.queue[0].status or self._server_buffer or self._held)
+
     def _is_untaken(self, unacknowledged: int) -> bool:
         """Whether the requests under way came to a connection that the model had ended while it was idle."""
         queue = self.queue
-        if not queue or not queue[0].number or queue[0].status or self._server_buffer or self._held:
+        if not self.is_unanswered or not queue[0].number:
             return False
         return unacknowledged >= sum(pending.request_bytes() for pending in queue) + len(self._client_buffer)

@@ -53,7 +53,8 @@ class ClientSide(asyncio.Protocol):
         self._refuses = False
         self._discards = False
         """Only the end of the client's side is awaited."""
-        self._has_ended = False
+        self.has_ended = False
+        """The client has closed or half-closed."""
         self._holds: set[str] = {"dialling"}
         """Why nothing is read from the client."""
         self.model_ended_ns = 0
@@ -88,7 +89,7 @@ class ClientSide(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Half-close towards the model after what is still to be written."""
-        self._has_ended = True
+        self.has_ended = True
         if self._aside is not None:
             return self._dialling is not None
         if self.model_ended_ns:
@@ -142,7 +143,7 @@ class ClientSide(asyncio.Protocol):
     def end_from_model(self, now: int) -> None:
         """The model has half-closed: so does the wire, or closes if the client had."""
         self.model_ended_ns = now
-        if self._has_ended:
+        if self.has_ended:
             self.transport.close()
         elif not self.transport.is_closing():
             self.transport.write_eof()
@@ -155,7 +156,7 @@ class ClientSide(asyncio.Protocol):
         self._discards, self._aside = True, []
         self._model.transport.close()
         self.transport.write_eof()
-        if self._has_ended:
+        if self.has_ended:
             self.transport.close()
             return
         self._holds.clear()
@@ -227,7 +228,7 @@ class ClientSide(asyncio.Protocol):
         early, self._aside = self._aside or [], [] if self._refuses else None
         for data in early:
             self.data_received(data)
-        if self._has_ended and not self.transport.is_closing():
+        if self.has_ended and not self.transport.is_closing():
             self._end_early()
         self.release("dialling")
 
@@ -330,6 +331,9 @@ class ModelSide(asyncio.Protocol):
         """Frame what came before the model's end, then that."""
         client = self._client
         client.catch_up()
+        if client.has_ended and client.framer.is_unanswered:
+            # It has closed or half-closed, which looks alike: nobody waits, as nearly always, and the model noticed.
+            client.framer.end_client(monotonic_ns())
         untaken = unacknowledged(client.transport, self.transport) if client.framer.queue else 0
         client.framer.end_server(monotonic_ns(), reset=reset, unacknowledged=untaken)
 
