@@ -10,6 +10,7 @@ them away:
   distribution is that of the reference;
 * scaled: the exponent histogram is the reference's moved along by at least an octave, since a factor moves each value
   by the same number of cells, one more or less for rounding;
+* shortened: the shares are what cutting the reference's names or whole numbers after so many characters makes of them;
 * exchanged: the exponent histograms and the correlations are the reference's with two columns swapped or all rotated.
 
 They explain an alarm that is there already; by themselves they raise none. Where marginals and correlations of the
@@ -25,9 +26,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from onguard import binning
+from onguard import binning, shortened
 from onguard.counts import SUM_SCALE, Counts
-from onguard.profile import CLIP_SD, EXPONENT_CELLS, EXPONENT_LIMIT, MAX_ATOMS, SENTINELS, Feature, Group, Profile
+from onguard.profile import CLIP_SD, EXPONENT_CELLS, EXPONENT_LIMIT, MAX_ATOMS, SENTINELS, Feature, Group, Profile, Role
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -62,6 +63,7 @@ class Kind(StrEnum):
     DEFAULT = "default"
     SCALED = "scaled"
     EXCHANGED = "exchanged"
+    SHORTENED = "shortened"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,7 @@ def explain(profile: Profile, counts: Counts) -> tuple[Upstream, ...]:
     found += [exchanged] if exchanged else []
     # A column of another scale in this one's place looks like another unit: exchanges are tried first.
     found += _singly(profile, counts, _scaled, taken={name for fault in found for name in fault.features})
+    found += _singly(profile, counts, _shortened, taken={name for fault in found for name in fault.features})
     return tuple(found)
 
 
@@ -95,13 +98,15 @@ def _singly(profile: Profile, counts: Counts, look: Look, *, taken: set[str]) ->
     for at, feature in enumerate(profile.features):
         live = counts.bins[profile.layout.block(at)]
         present = int(live[: feature.value_bins].sum() + live[feature.value_bins + 2 :].sum())
-        is_judged = feature.numeric is not None and feature.group is Group.INPUT and feature.name not in taken
+        is_judged = feature.group is Group.INPUT and feature.role is Role.FEATURE and feature.name not in taken
         if is_judged and present >= LEAST_ROWS and (fault := look(profile, counts, at)) is not None:
             yield fault
 
 
 def _frozen(profile: Profile, counts: Counts, at: int) -> Upstream | None:
     feature, live = profile.features[at], counts.bins[profile.layout.block(at)]
+    if feature.numeric is None:
+        return None
     present = int(live[: feature.value_bins].sum() + live[feature.value_bins + 2 :].sum())
     return _stuck(profile, feature, int(counts.repeats[at]) / present) or _default(feature, live, counts.atoms[at])
 
@@ -173,6 +178,15 @@ def _scaled(profile: Profile, counts: Counts, at: int) -> Upstream | None:
     factor = 2.0 ** ((shifts[best] + 0.5) / 2.0)
     text = f"{feature.name} has the reference's distribution times about {factor:.2g}: another unit"
     return Upstream(kind=Kind.SCALED, features=(feature.name,), text=text)
+
+
+def _shortened(profile: Profile, counts: Counts, at: int) -> Upstream | None:
+    feature = profile.features[at]
+    length = shortened.cut_to(feature, counts.bins[profile.layout.block(at)])
+    if length is None:
+        return None
+    text = f"{feature.name} holds the reference's values cut after {length} character{'s' * (length > 1)}"
+    return Upstream(kind=Kind.SHORTENED, features=(feature.name,), text=text)
 
 
 def _magnitudes(shares: Floats) -> Floats:
