@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from tests.bench.statistics import delays, exact, figures, tuning
+from tests.bench.statistics import delays, exact, figures, optimum, tuning
 from tests.bench.statistics.delays import Cell
 from tests.bench.statistics.null_tests import NullResult
 
@@ -146,3 +146,22 @@ def test_a_figure_that_is_not_known_is_not_met() -> None:
     assert not any(figures.is_met(name, math.nan) for name in figures.NAMES)
     assert figures.is_met("cause_top1", 0.9)
     assert not figures.is_met("wrong_action_rate", 0.9)
+
+
+@pytest.mark.parametrize("shift", [0.1, 0.2, 0.4])
+def test_the_least_delay_is_that_of_cusum_with_both_laws_known(shift: float) -> None:
+    """Page's rule with the threshold ln(gamma), which keeps gamma, is slower than the bound and not by much."""
+    least = optimum.least_steps(shift**2 / 2)
+    gamma = -optimum.STEPS / math.log1p(-optimum.ALARMED)
+    rng, delays_of = np.random.default_rng(5), []
+    for _ in range(200):
+        gains = shift * rng.normal(shift, 1.0, 10_000) - shift**2 / 2
+        walk = np.cumsum(gains)
+        above = walk - np.minimum.accumulate(np.minimum(walk, 0.0)) >= math.log(gamma)
+        delays_of.append((int(np.argmax(above)) + 1) / 100 if above.any() else math.inf)
+    assert 0.85 * least < np.mean(delays_of) < 1.1 * least + 1.0
+
+
+def test_laws_without_a_formula_have_no_bound() -> None:
+    assert optimum.nats_of("distance: x1.02") is None
+    assert optimum.nats_of("normal: 5% outliers") == pytest.approx(0.0985, rel=0.2)
