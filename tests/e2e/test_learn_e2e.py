@@ -1,17 +1,24 @@
 """Without any file, a reference is frozen out of live traffic; nothing is judged until then, and by it afterwards."""
 
+import contextlib
 import json
+import urllib.error
+import urllib.request
 from pathlib import Path
+
+import numpy as np
 
 from onguard import contract
 from onguard.profile import decode_profile
 from tests.models.load import Background
-from tests.models.traffic import Mix
+from tests.models.traffic import Mix, customers, encode, path
+from tests.stage import chart
 from tests.stage.kube import stays, wait_for
 from tests.stage.shop import QUICK_RELEASE, Shop
 
 SHIFT = Mix(shift={"monthly_charge": 15.0})
 REQUESTS = 1500
+SECRET = "Alice-4111-1111"
 LEARNT = "churn-onguard-learned"
 
 
@@ -33,7 +40,9 @@ def alarms(shop: Shop) -> list[str]:
     return shop.model_deployment()["status"].get("alarms") or []
 
 
-def test_a_reference_is_learnt_from_live_traffic_and_then_judges_it(shop: Shop, tmp_path: Path) -> None:
+def test_a_reference_is_learnt_from_live_traffic_judges_it_and_no_secret_is_left_anywhere(
+    shop: Shop, tmp_path: Path
+) -> None:
     shop.kube.kubectl("delete", "configmap", "churn-profile", "-n", shop.space)
     shop.stand(
         reference={"learn": {"requests": REQUESTS, "for": "1m"}},
@@ -42,13 +51,46 @@ def test_a_reference_is_learnt_from_live_traffic_and_then_judges_it(shop: Shop, 
         actions=None,
     )
     with shop.load(rate=60) as load:
+        plant(shop)
         wait_state(shop, "Counting", timeout_s=240)
+        plant(shop)
         learning = shop.condition(contract.CONDITION_REFERENCE_VALID)
         assert (learning["status"], learning["reason"]) == ("Unknown", "Learning")
         frozen = wait_state(shop, "Frozen", timeout_s=300)
         is_said_and_whole(shop, frozen, tmp_path)
+        plant(shop)
         judges(shop, load)
+        assert mentions(shop) == []
     assert load.tally.failed == 0
+
+
+def plant(shop: Shop) -> None:
+    """A secret in each place of a request: one that is answered, one that is refused."""
+    (row,) = customers(np.random.default_rng(7), Mix())[:1]
+    for body in (encode([row | {"note": SECRET}], "v1"), f'{{"instances": [{SECRET}'.encode()):
+        ask = urllib.request.Request(f"{shop.url()}{path('churn', 'v1')}?token={SECRET}", body)
+        ask.add_header("Authorization", f"Bearer {SECRET}")
+        ask.add_header(f"X-{SECRET}", SECRET)
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(ask, timeout=10):
+            pass
+
+
+def mentions(shop: Shop) -> list[str]:
+    """Where the secret stands: objects of the namespace, pages of metrics, logs of OnGuard's own containers."""
+    kinds = "events,decisions,modeldeployments,configmaps,jobs,pods,replicasets,controllerrevisions,leases"
+    texts = {"objects": shop.kube.kubectl("get", kinds, "-n", shop.space, "-o", "json")}
+    assert "churn-onguard-learned" in texts["objects"]
+    for pod in shop.pods():
+        name = pod["metadata"]["name"]
+        page = f"/api/v1/namespaces/{shop.space}/pods/{name}:{contract.PORT_ADMIN}/proxy/metrics"
+        texts[f"metrics of {name}"] = shop.kube.kubectl("get", "--raw", page)
+        for container in (contract.CONTAINER_WIRE, contract.CONTAINER_ANALYST):
+            texts[f"{container} of {name}"] = shop.kube.kubectl("logs", "-n", shop.space, name, "-c", container)
+    for pod in shop.kube.list("pods", chart.NAMESPACE):
+        name = pod["metadata"]["name"]
+        texts[name] = shop.kube.kubectl("logs", "-n", chart.NAMESPACE, name, "--since=10m")
+    assert all(texts[place] for place in texts if place.startswith(("objects", "metrics")))
+    return [place for place, text in texts.items() if SECRET.lower() in text.lower()]
 
 
 def is_said_and_whole(shop: Shop, frozen: dict, folder: Path) -> None:
