@@ -17,7 +17,7 @@ from onguard_sidecar.wire.arrivals import SEEN_LARGE
 from onguard_sidecar.wire.framing import Framer
 from onguard_sidecar.wire.heads import may_begin_request
 from onguard_sidecar.wire.traffic import Traffic
-from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset, unacknowledged
+from onguard_sidecar.wire.transports import NOT_CONNECTED, prepared, prepared_local, reset, unacknowledged, unread
 
 LINGER_S: Final = 2.0
 """After the wire's own end of a connection: time for the client to close its side, so that no reset overtakes bytes."""
@@ -298,6 +298,9 @@ class ModelSide(asyncio.Protocol):
         """A reset of the model's becomes a reset of the client's, after what is still to be written."""
         client = self._client
         self._traffic.backlog.discard(self)
+        # A write may have failed before what the model said was read: a refusal, as a rule.
+        if exc is not None and not client.transport.is_closing() and (last := unread(self.transport)):
+            self.data_received(last)
         self._end(reset=exc is not None)
         if exc is not None:
             reset(client.transport)

@@ -1,7 +1,9 @@
 """What the data path needs of sockets beside reading and writing."""
 
 import asyncio
+import contextlib
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -51,6 +53,15 @@ def quiet_s(transport: asyncio.Transport) -> float:
         return 0.0
     sent_ms, received_ms = _QUIET.unpack(raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _QUIET.size))
     return float(min(sent_ms, received_ms)) / 1e3
+
+
+def unread(transport: asyncio.Transport) -> bytes:
+    """What the kernel still has for a connection that was lost: it keeps what came before a reset."""
+    raw, parts = transport.get_extra_info("socket"), []
+    with contextlib.suppress(AttributeError, OSError), socket.socket(fileno=os.dup(raw.fileno())) as left:
+        while part := left.recv(KERNEL_BYTES, socket.MSG_DONTWAIT):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def unacknowledged(source: asyncio.Transport, target: asyncio.Transport) -> int:

@@ -5,6 +5,8 @@ A wire that parses before it forwards refuses, normalises or drops some of these
 """
 
 import contextlib
+import queue
+import signal
 import socket
 import time
 from typing import Final
@@ -111,6 +113,38 @@ def test_a_model_learns_at_once_that_its_client_left(how: str, wire: Wire) -> No
         assert eventually(lambda: noticed)[0] < 1.2
     counters = wire.settled(client_aborts=1, in_flight=0, connections_open=0)
     assert (counters["errors"], counters["upstream_resets"], account(counters)) == (0, 0, 1)
+
+
+@pytest.mark.parametrize("is_request_first", [True, False])
+def test_an_answer_that_came_just_before_a_reset_reaches_the_client(is_request_first: bool, wire: Wire) -> None:
+    """A model that refuses an upload and closes resets the connection, with its refusal still on the way."""
+    upload = request(bytes(1 << 20))
+    refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+    reached: queue.Queue[socket.socket] = queue.Queue()
+
+    def refuse(peer: socket.socket) -> None:
+        play(peer, [("count", 1000)])
+        reached.put(peer)
+        eventually(lambda: peer.fileno() < 0)
+
+    with Model(wire.model_port, refuse):
+        for _ in range(5):
+            with wire.connect() as peer:
+                play(peer, [("send", upload[: 1 << 18])])
+                served = reached.get(timeout=DEADLINE_S)
+                eventually(lambda: wire.snapshot().counters["in_flight"] == 1)
+                wire.process.send_signal(signal.SIGSTOP)
+                try:
+                    if is_request_first:
+                        peer.send(upload[1 << 18 : 1 << 19])
+                    served.sendall(refusal)
+                    served.close()  # what it has not read makes this a reset
+                    peer.send(upload[1 << 18 : 1 << 19])
+                finally:
+                    wire.process.send_signal(signal.SIGCONT)
+                assert bytes(play(peer, [("count", len(refusal))]).got) == refusal
+    counters = wire.settled(connections_open=0, requests=5)
+    assert counters["status_4xx"] == account(counters) == 5
 
 
 def test_hundreds_of_clients_that_half_close_after_an_idle_time_get_their_answers(wire: Wire) -> None:
