@@ -132,12 +132,13 @@ def test_a_bad_release_shows_on_every_panel_and_fires_the_shipped_alert(watched:
     shop, load, server = watched.shop, watched.load, watched.prometheus
     time.sleep(45)
     assert server.unhealthy_targets() == []
-    assert server.alerts() == []
+    assert server.alerts(shop.space) == []
     shop.release(VERSION="2", BUG="scaling")
     wait_tally(load, "500", 200, timeout_s=180)
     decision = shop.wait_decision(cause="release", action="Rollback", timeout_s=60)
     shop.wait_phase(decision["metadata"]["name"], "Succeeded", timeout_s=180)
-    firing = 'ALERTS{alertname="OnGuardErrorsAboveObjective", alertstate="firing"}'
+    where = f'alertname="OnGuardErrorsAboveObjective", alertstate="firing", namespace="{shop.space}"'
+    firing = f"ALERTS{{{where}}}"
     wait_for("the alert", lambda: server.range(firing, since=watched.since), timeout_s=60)
     wait_for("data for every panel", lambda: not without_data(watched), timeout_s=60, every_s=5)
     assert without_data(watched) == []

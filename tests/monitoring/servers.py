@@ -108,10 +108,10 @@ class Prometheus:
         result: list[Any] = self._get("/api/v1/query_range", asked)["result"]
         return result
 
-    def alerts(self) -> list[Any]:
-        """Alerts that are pending or firing."""
-        found: list[Any] = self._get("/api/v1/alerts", {})["alerts"]
-        return found
+    def alerts(self, namespace: str) -> list[Any]:
+        """Alerts about this namespace that are pending or firing; the operator tells of all namespaces."""
+        found = self._get("/api/v1/alerts", {})["alerts"]
+        return [alert for alert in found if alert["labels"].get("namespace") == namespace]
 
     def unhealthy_targets(self) -> list[str]:
         """Scrape errors of targets that are down."""
