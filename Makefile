@@ -41,8 +41,9 @@ bench: $(VENV_STAMP) ## what the tee costs beside nginx and Envoy; six minutes (
 bench-statistics: $(VENV_STAMP) ## the evidence against its promises and its peers; fetches both; half an hour (BENCH=--short: minutes)
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.bench.statistics.run $(BENCH)
 
-fuzz: $(VENV_STAMP) ## property tests with fifty times as many cases
+fuzz: $(VENV_STAMP) ## property tests with fifty times as many cases; the whole WebSocket suite
 	ONGUARD_HYPOTHESIS_PROFILE=fuzz $(PYTEST) -q --timeout=1800 tests/unit
+	ONGUARD_WEBSOCKET_CASES=all $(PYTEST) -q --timeout=3600 tests/integration/wire_peers/test_websocket_conformance.py
 
 images: $(VENV_STAMP) packages ## build the images; load them where a cluster is up
 	$(BIN)/python tests/cluster/images.py
