@@ -128,11 +128,12 @@ tools and window lengths; ratios count where it needs 3 to 100 steps.
 
 {_table(head, rows)}{picture}
 
-*Least* is Lorden's bound on the mean delay of any detector with that rate of false alarms, also of one that is told
-both laws; CUSUM with both laws known attains it, no detector that has to learn the old law from 10,000 rows does.
-Where the best peer is below it, its false alarms are not what its nulls say: windows are looked at there in every
-fifth or tenth step, after a change in each. So half of such a peer's delay, which the target asks for, is out of any
-detector's reach while the rate of false alarms is kept. Over the rows with a bound OnGuard needs
+*Least* is Lorden's bound to first order, ln(gamma) / I: about the mean delay of CUSUM, the best detector, when it is
+told both laws; one that learns the old law from 10,000 rows is not told. It is a yardstick and not a floor: where it is
+over 15 steps, CUSUM's mean at this rate of false alarms is lower, by a fifth to nearly a half of that mean, and the
+delays beside it are medians, which are lower still. So a peer below it need not have more false alarms than its nulls
+say, though windows are looked at there in every fifth or tenth step, after a change in each. Over the rows with a bound
+OnGuard needs
 {_above_least(found):.2f} times the least (geometric mean){_beaten(found)}.
 
 Why peers win cells: a window of 1,000 rows that compares means (Wasserstein, Cramer-von Mises, ADWIN) adds up a shift

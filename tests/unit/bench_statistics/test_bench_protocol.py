@@ -149,8 +149,8 @@ def test_a_figure_that_is_not_known_is_not_met() -> None:
 
 
 @pytest.mark.parametrize("shift", [0.1, 0.2, 0.4])
-def test_the_least_delay_is_that_of_cusum_with_both_laws_known(shift: float) -> None:
-    """Page's rule with the threshold ln(gamma), which keeps gamma, is slower than the bound and not by much."""
+def test_the_least_delay_is_about_that_of_cusum_with_both_laws_known(shift: float) -> None:
+    """Page's rule with the threshold ln(gamma), which keeps gamma with room to spare, is near the first order."""
     least = optimum.least_steps(shift**2 / 2)
     gamma = -optimum.STEPS / math.log1p(-optimum.ALARMED)
     rng, delays_of = np.random.default_rng(5), []
