@@ -28,7 +28,6 @@ import numpy as np
 from onguard.budget import Threshold
 from onguard.contract import UNIT
 from onguard.limits import Floats, Ints, Limits
-from onguard.scores import MOST_R
 from onguard.states import State
 
 ETAS: Final = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
@@ -51,18 +50,14 @@ class Tables:
         event: (C,) event of each component.
         upper: (C,) whether it bets on more than the upper limit.
         starts: (F',) first component of each feature that has any.
-        sizes: (K,) number of components of each event.
-        apart, outside: (C,) log e of one request in the event, less that of one outside; and the latter.
-        bets: log e of one request in each bin, of the scores' components.
+        inside, outside: (C,) log e of one request in the event, and not in it.
     """
 
     event: Ints
     upper: np.ndarray[tuple[int], np.dtype[np.bool_]]
     starts: Ints
-    sizes: Ints
-    apart: Floats
+    inside: Floats
     outside: Floats
-    bets: Floats
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -87,23 +82,9 @@ class Detector:
         return np.flatnonzero(room)
 
     @cached_property
-    def scored(self) -> tuple[Ints, Ints]:
-        """Positions in ``judged`` of features with scores, and their rows in the scores."""
-        _, positions, rows = np.intersect1d(
-            self.judged, self.limits.scores.feature, assume_unique=True, return_indices=True
-        )
-        return positions, rows
-
-    @cached_property
     def tables(self) -> Tables:
         """Components at full coverage, without regard to the hour."""
-        return self.tables_at(self.limits)
-
-    def tables_at(self, limits: Limits, hours: frozenset[int] = frozenset(), lost: float = 0.0) -> Tables:
-        """Components against these limits, where a fraction ``lost`` of the traffic was not seen."""
-        scores = limits.scores
-        lower, upper = limits.widened(lost) if lost > 0 else (limits.lower, limits.upper)
-        return _tables(self, lower, upper, scores.bets(scores.at(hours), lost=lost))
+        return _tables(self, self.limits.lower, self.limits.upper)
 
     @cached_property
     def _by_hour(self) -> dict[frozenset[int], tuple[Limits, Tables]]:
@@ -117,7 +98,7 @@ class Detector:
             if len(self._by_hour) >= _KEPT:
                 self._by_hour.clear()
             limits = self.limits.at(hours)
-            self._by_hour[hours] = limits, self.tables_at(limits, hours)
+            self._by_hour[hours] = limits, _tables(self, limits.lower, limits.upper)
         return self._by_hour[hours]
 
 
@@ -132,7 +113,7 @@ def _ratios(edge: Floats, shift: Floats) -> tuple[Floats, Floats]:
     return shift + outside, outside
 
 
-def _tables(detector: Detector, lower: Floats, upper: Floats, bets: Floats) -> Tables:
+def _tables(detector: Detector, lower: Floats, upper: Floats) -> Tables:
     shape = (*detector.valid.shape, ETAS.size)
     chosen = np.broadcast_to(detector.valid[:, :, None], shape).ravel()
     edges = np.broadcast_to(np.stack([upper, lower], axis=1)[:, :, None], shape).ravel()[chosen]
@@ -143,9 +124,7 @@ def _tables(detector: Detector, lower: Floats, upper: Floats, bets: Floats) -> T
     # A limit that lost traffic has pushed to 0 or 1 can't be broken: no bet on it.
     closed = (edges <= _EDGE) | (edges >= 1.0 - _EDGE)
     starts = np.searchsorted(event, detector.limits.starts[detector.judged])
-    inside, outside = np.where(closed, 0.0, inside), np.where(closed, 0.0, outside)
-    sizes = detector.valid.sum(axis=1) * ETAS.size
-    return Tables(event, side, starts, sizes, inside - outside, outside, bets)
+    return Tables(event, side, starts, np.where(closed, 0.0, inside), np.where(closed, 0.0, outside))
 
 
 def start(detector: Detector) -> State:
@@ -153,14 +132,13 @@ def start(detector: Detector) -> State:
     events, features = len(detector.limits.labels), len(detector.limits.features)
     return State(
         key=detector.limits.key,
-        r=np.zeros(detector.tables.event.size),
+        log_r=np.full(detector.tables.event.size, -np.inf),
         log_d=np.full(detector.judged.size, -np.inf),
         inside=np.zeros(events, np.int64),
         weight=np.zeros(events, np.int64),
         foreseen=np.zeros(events, np.int64),
         latched=np.full(features, -1, np.int64),
         log_v=np.full((features, ETAS.size), -np.inf),
-        scores=detector.limits.scores.start(),
     )
 
 
@@ -170,14 +148,12 @@ def resume(detector: Detector, state: State | None) -> State:
     if state is None or state.key != fresh.key:
         return fresh
     # The key knows nothing of the grid, which another version of the program may have.
-    fits = all(getattr(state, name).shape == getattr(fresh, name).shape for name in ("r", "log_d", "latched", "log_v"))
-    if not fits:
-        return fresh
-    if state.foreseen.shape != fresh.foreseen.shape:  # saved before there were seasons
-        state = dataclasses.replace(state, foreseen=_foreseen(detector.limits, state.weight))
-    if state.scores.shape != fresh.scores.shape:  # saved before there were scores, or by other bets
-        return dataclasses.replace(state, scores=fresh.scores)
-    return state
+    fits = all(
+        getattr(state, name).shape == getattr(fresh, name).shape for name in ("log_r", "log_d", "latched", "log_v")
+    )
+    if fits and state.foreseen.shape != fresh.foreseen.shape:  # saved before there were seasons
+        return dataclasses.replace(state, foreseen=_foreseen(detector.limits, state.weight))
+    return state if fits else fresh
 
 
 def step(
@@ -201,53 +177,43 @@ def step(
         return state
     limits, tables = detector.at(hours)
     if lost > 0:
-        tables = detector.tables_at(limits, hours, lost)
-    counts = limits.scores.tally(unit_bins)
-    r = _added(state.r, tables, inside, weight)
-    scores = limits.scores.step(state.scores, tables.bets, counts)
-    log_d = np.log(np.maximum(_joined(detector, _means(r, tables.starts), limits.scores.d(scores)), 1e-300))
+        tables = _tables(detector, *limits.widened(lost))
+    log_r = _added(state.log_r, tables, inside, weight)
+    log_d = _means(log_r, tables.starts)
     recent = _recent(detector, state, (inside, weight, _foreseen(limits, weight)))
     moved = dataclasses.replace(
         state,
         steps=state.steps + 1,
-        r=r,
+        log_r=log_r,
         log_d=log_d,
         inside=recent[0],
         weight=recent[1],
         foreseen=recent[2],
-        scores=scores,
     )
-    moved = _scores_reversed(limits, _reversed(limits, moved, inside, weight), counts, hours)
-    return _latch(detector, moved, tables)
+    return _latch(detector, _reversed(limits, moved, inside, weight), tables)
 
 
-def _joined(detector: Detector, of_events: Floats, of_scores: Floats) -> Floats:
-    """Mean of the mean over events and the mean over scores, where a feature has both."""
-    positions, rows = detector.scored
-    there = np.maximum(np.count_nonzero(detector.limits.scores.sd[rows], axis=1), 1)
-    d = of_events.copy()
-    d[positions] = 0.5 * (d[positions] + of_scores[rows].sum(axis=1) / there)
-    return d
-
-
-def _added(r: Floats, tables: Tables, inside: Ints, weight: Ints) -> Floats:
+def _added(log_r: Floats, tables: Tables, inside: Ints, weight: Ints) -> Floats:
     """R <- (R + 1) e where the event's condition was met at all."""
-    s, n = (np.repeat(v / UNIT, tables.sizes) for v in (inside, weight))
-    with np.errstate(over="ignore"):
-        grown = np.minimum((r + 1.0) * np.exp(s * tables.apart + n * tables.outside), MOST_R)
-    return grown if weight.all() else np.where(n > 0, grown, r)
-
-
-def _means(r: Floats, starts: Ints) -> Floats:
-    """Mean of R over each feature's components."""
-    if not starts.size:
-        return np.zeros(0)
-    return np.add.reduceat(r, starts) / np.diff(np.append(starts, r.size))
+    s, n = inside / UNIT, weight / UNIT
+    gain = s[tables.event] * tables.inside + (n - s)[tables.event] * tables.outside
+    grown = _log1p_exp(log_r) + gain
+    return grown if weight.all() else np.where((weight > 0)[tables.event], grown, log_r)
 
 
 def _log1p_exp(x: Floats) -> Floats:
     # np.logaddexp is four times slower; the absolute error of this form is below 1e-15.
     return np.maximum(x, 0.0) + np.log(1.0 + np.exp(-np.abs(x)))
+
+
+def _means(log_r: Floats, starts: Ints) -> Floats:
+    """Ln of the mean of R over each feature's components."""
+    if not starts.size:
+        return np.zeros(0)
+    sizes = np.diff(np.append(starts, log_r.size))
+    top = np.maximum(np.maximum.reduceat(log_r, starts), -1e300)
+    sums = np.add.reduceat(np.exp(log_r - np.repeat(top, sizes)), starts)
+    return top + np.log(np.maximum(sums, 1e-300) / sizes)
 
 
 def _foreseen(limits: Limits, weight: Ints) -> Ints:
@@ -272,7 +238,7 @@ def _recent(detector: Detector, state: State, new: tuple[Ints, Ints, Ints]) -> t
 
 def _reversed(limits: Limits, state: State, inside: Ints, weight: Ints) -> State:
     """Evidence that each latched event is back inside its limits."""
-    features = np.flatnonzero((state.latched >= 0) & (state.latched < 2 * len(limits.labels)))
+    features = np.flatnonzero(state.latched >= 0)
     if not features.size:
         return state
     event, is_lower = np.divmod(state.latched[features], 2)
@@ -287,21 +253,6 @@ def _reversed(limits: Limits, state: State, inside: Ints, weight: Ints) -> State
     return dataclasses.replace(state, log_v=log_v)
 
 
-def _scores_reversed(limits: Limits, state: State, counts: Floats, hours: frozenset[int]) -> State:
-    """Evidence that each latched score is back below its level."""
-    first = 2 * len(limits.labels)
-    features = np.flatnonzero(state.latched >= first)
-    if not features.size:
-        return state
-    log_v = state.log_v.copy()
-    for feature in features:
-        row, score = divmod(int(state.latched[feature]) - first, limits.scores.sd.shape[1])
-        if counts[row].any():
-            gain = limits.scores.returned(row, score, counts, hours)
-            log_v[feature] = _log1p_exp(log_v[feature]) + gain
-    return dataclasses.replace(state, log_v=log_v)
-
-
 def _latch(detector: Detector, state: State, tables: Tables) -> State:
     if state.since is None:
         if log_mean(state.log_d) < detector.threshold.log_alarm:
@@ -310,33 +261,21 @@ def _latch(detector: Detector, state: State, tables: Tables) -> State:
         return _with_names(detector, state, tables, [int(np.argmax(state.log_d)), *named(detector, state)])
     features = np.flatnonzero(state.latched >= 0)
     log_v = state.log_v[features]
-    if np.all(np.logaddexp.reduce(log_v, axis=1) - np.log(ETAS.size) >= CLEAR_LOG):
+    if np.all(_means(log_v.ravel(), np.arange(features.size) * ETAS.size) >= CLEAR_LOG):
         return dataclasses.replace(start(detector), steps=state.steps, episodes=state.episodes)
     return _with_names(detector, state, tables, named(detector, state))
 
 
 def _with_names(detector: Detector, state: State, tables: Tables, positions: list[int]) -> State:
-    """Latch each feature that is new among ``positions`` (in ``judged``) at its strongest event and side, or score."""
+    """Latch each feature that is new among ``positions`` (in ``judged``) at its strongest event and side."""
     latched = state.latched.copy()
+    bounds = np.append(tables.starts, tables.event.size)
     for at in positions:
-        if latched[detector.judged[at]] < 0:
-            latched[detector.judged[at]] = _strongest(detector, state, tables, at)
+        feature = detector.judged[at]
+        if latched[feature] < 0:
+            best = bounds[at] + int(np.argmax(state.log_r[bounds[at] : bounds[at + 1]]))
+            latched[feature] = 2 * tables.event[best] + (0 if tables.upper[best] else 1)
     return dataclasses.replace(state, latched=latched)
-
-
-def _strongest(detector: Detector, state: State, tables: Tables, at: int) -> int:
-    first, last = np.append(tables.starts, tables.event.size)[at : at + 2]
-    best = int(first + np.argmax(state.r[first:last]))
-    event = int(2 * tables.event[best] + (0 if tables.upper[best] else 1))
-    positions, rows = detector.scored
-    if at not in positions:
-        return event
-    scores, row = detector.limits.scores, int(rows[np.searchsorted(positions, at)])
-    d = scores.d(state.scores)[row]
-    # Each holds such a share of the feature's evidence.
-    if state.r[best] / (last - first) >= d.max() / max(np.count_nonzero(scores.sd[row]), 1):
-        return event
-    return 2 * len(detector.limits.labels) + row * int(d.size) + int(np.argmax(d))
 
 
 def log_mean(log_d: Floats) -> float:

@@ -19,9 +19,7 @@ def finding(detector: Detector, state: State) -> Finding:
     """What ``state`` says about its objective."""
     verdict = verdict_of(state.steps, state.since)
     names = [_effect(detector, state, at) for at in named(detector, state)] if verdict is Verdict.ALARMED else []
-    # Evidence is bounded, so that of much traffic is equal: the widest shift leads then.
-    first = np.flatnonzero(state.log_d == state.log_d.max(initial=-np.inf)) if state.steps else ()
-    leading = max((_effect(detector, state, int(at)) for at in first), key=lambda e: abs(e.shift), default=None)
+    leading = _effect(detector, state, int(np.argmax(state.log_d))) if state.steps and state.log_d.size else None
     return Finding(
         objective=detector.threshold.objective,
         slot=detector.threshold.slot,

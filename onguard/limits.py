@@ -21,8 +21,6 @@ from onguard import season
 from onguard.budget import Objective
 from onguard.profile import SPECIALS, Feature, Group, Kind, Profile, Role
 from onguard.quantiles import clopper_pearson
-from onguard.score_levels import Scored, scores_of
-from onguard.scores import Scores, none
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -68,7 +66,6 @@ class Limits:
         lower, upper: (K,) limits, tolerance included.
         expected: (K,) reference shares.
         by_hour: limits and shares of each cell of the season (``onguard.season``); empty without one.
-        scores: means over all bins of an ordered feature, which have no limit but levels (``onguard.scores``).
     """
 
     objective: Objective
@@ -82,7 +79,6 @@ class Limits:
     upper: Floats
     expected: Floats
     by_hour: Mapping[int, Bounds] = dataclasses.field(default_factory=dict)
-    scores: Scores = dataclasses.field(default_factory=none)
 
     @property
     def ends(self) -> Ints:
@@ -196,21 +192,7 @@ def limits_of(profile: Profile, objective: Objective, *, tolerance: float, alpha
         bare,
         **_bounded(bare, whole, bounding)._asdict(),
         by_hour={cell: _bounded(bare, bins, hourly) for cell, bins in hours.items()},
-        scores=scores_of(_scored(profile, objective, bare.features), whole, tolerance=tolerance, hours=hours),
     )
-
-
-def _scored(profile: Profile, objective: Objective, names: Sequence[str]) -> list[Scored]:
-    """Features whose values are judged."""
-    if objective is Objective.DATA_QUALITY:
-        return []
-    offsets = dict(zip(profile.layout.names, profile.layout.offsets, strict=True))
-    judged = ((names.index(f.name), f) for f in profile.features if f.name in names and f.role not in _VALUELESS)
-    return [Scored(at, f, offsets[f.name], max(_effect_of(profile, f), 1.0)) for at, f in judged]
-
-
-def _effect_of(profile: Profile, feature: Feature) -> float:
-    return feature.design_effect or profile.design_effect or 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
@@ -225,7 +207,7 @@ class _Bounding:
 
 
 def _effects(profile: Profile, names: Sequence[str], sizes: Ints) -> Floats:
-    effects = {f.name: _effect_of(profile, f) for f in profile.features}
+    effects = {f.name: f.design_effect or profile.design_effect or 1.0 for f in profile.features}
     effect: Floats = np.maximum(np.repeat([effects[name] for name in names], sizes), 1.0)
     return effect
 

@@ -30,32 +30,25 @@ class State:
         steps: non-empty steps.
         episodes: alarms raised.
         since: step of the alarm that is latched.
-        r: (C,) R of each component, at most ``scores.MOST_R``.
+        log_r: (C,) ln R of each component.
         log_d: (F',) ln D of each feature with components.
         inside, weight: (K,) fixed-point weight of each event and of its condition in the recent traffic.
         foreseen: (K,) weight that the reference would have put into each event meanwhile.
-        latched: (F,) 2 * event + side (0 upper, 1 lower) that alarmed, or 2 K + score; -1 if none.
-        log_v: (F, J) ln of the evidence that the latched event or score is back.
-        scores: R of the components of each feature's scores (``onguard.scores``).
+        latched: (F,) 2 * event + side (0 upper, 1 lower) that alarmed, -1 if none.
+        log_v: (F, J) ln of the evidence that the latched event is back.
     """
 
     key: str
     steps: int = 0
     episodes: int = 0
     since: int | None = None
-    r: Floats
+    log_r: Floats
     log_d: Floats
     inside: Ints
     weight: Ints
     foreseen: Ints
     latched: Ints
     log_v: Floats
-    scores: Floats
-
-    @property
-    def log_r(self) -> Floats:
-        """(C,) ln R of each component."""
-        return _logs(self.r)
 
     def encode(self) -> bytes:
         """Msgpack; about 4 bytes a component."""
@@ -93,33 +86,22 @@ class _Saved(msgspec.Struct, frozen=True, kw_only=True):
     foreseen: list[int] = []
     latched: list[int]
     log_v: bytes
-    log_scores: bytes = b""
 
     @classmethod
     def of(cls, state: State) -> Self:
         arrays: dict[str, Any] = {name: floats_to_bytes(getattr(state, name)) for name in _FLOATS}
         arrays |= {name: getattr(state, name).tolist() for name in _INTS}
-        arrays |= {saved: floats_to_bytes(_logs(getattr(state, name))) for saved, name in _LOGS.items()}
         return cls(key=state.key, steps=state.steps, episodes=state.episodes, since=state.since, **arrays)
 
     def fields(self) -> dict[str, Any]:
         arrays: dict[str, Any] = {name: bytes_to_floats(getattr(self, name)) for name in _FLOATS}
         arrays |= {name: np.array(getattr(self, name), np.int64) for name in _INTS}
         arrays["log_v"] = arrays["log_v"].reshape(len(self.latched), -1)
-        arrays |= {name: np.exp(bytes_to_floats(getattr(self, saved))) for saved, name in _LOGS.items()}
         return {"key": self.key, "steps": self.steps, "episodes": self.episodes, "since": self.since, **arrays}
 
 
-_FLOATS: Final = ("log_d", "log_v")
-_LOGS: Final = {"log_r": "r", "log_scores": "scores"}
-"""Saved as logarithms: in 32 bits a number of this range has no other form."""
+_FLOATS: Final = ("log_r", "log_d", "log_v")
 _INTS: Final = ("inside", "weight", "foreseen", "latched")
-
-
-def _logs(values: Floats) -> Floats:
-    with np.errstate(divide="ignore"):
-        logs: Floats = np.log(values)
-    return logs
 
 
 def floats_to_bytes(values: Floats) -> bytes:
